@@ -1,0 +1,1 @@
+"""What the toolkit reads and writes: Kaldi tables, archives, data directories, trials, scores."""
