@@ -1,0 +1,5 @@
+"""`python -m spkssl` is the `spkssl` command."""
+
+from spkssl.cli import main
+
+main()
