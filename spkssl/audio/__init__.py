@@ -1,0 +1,1 @@
+"""Audio: reading, Kaldi-compatible features, augmentation, the synthesised corpus."""
