@@ -1,0 +1,88 @@
+"""`spkssl doctor`: is this machine, and this installation, fit for work?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import click
+
+from spkssl.errors import complain, some
+
+_NEEDED = ("torch", "torchaudio", "numpy", "scipy", "sklearn", "faiss", "kaldiio", "soundfile", "yaml", "click", "tqdm")
+_DISTRIBUTION = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "yaml": "PyYAML"}
+_PROGRAMS = {
+    "ffmpeg": "reads m4a, mp3 and other containers; Debian: apt install ffmpeg",
+    "sbatch": "spreads shards over a Slurm cluster; Debian: apt install slurm-wlm",
+    "shellcheck": "lets the tests check the recipes; Debian: apt install shellcheck",
+}
+
+
+class Finding(NamedTuple):
+    name: str
+    found: str
+    wrong: str  # '' = fine
+
+
+@click.command()
+@click.option("--quiet", is_flag=True, help="Print only what is wrong.")
+def doctor(quiet: bool) -> None:
+    """Check Python, packages, threads, disk, GPU and optional programs; exit 2 when something needed is wrong."""
+    findings = list(_examine())
+    for finding in findings:
+        if finding.wrong or not quiet:
+            click.echo(f"{'WRONG' if finding.wrong else 'ok':6}{finding.name:14}{finding.found}  {finding.wrong}".rstrip())
+    if not quiet:
+        for program, purpose in _PROGRAMS.items():
+            click.echo(f"{'ok' if shutil.which(program) else '-':6}{program:14}{shutil.which(program) or f'not found; {purpose}'}")
+    wrong = [finding.name for finding in findings if finding.wrong]
+    if wrong:
+        raise complain("doctor", f"something needed is wrong: {some(wrong)}", "run bash tools/setup.sh")
+
+
+def _examine() -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    right = (3, 10) <= sys.version_info[:2] <= (3, 13)
+    yield Finding("python", python, "" if right else "expected 3.10 to 3.13")
+    for name in _NEEDED:
+        yield _package(name)
+    yield _matching_torch()
+    yield Finding("cpus", str(_cpus()), "")
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    too_many = threads.isdigit() and int(threads) > _cpus()
+    yield Finding("threads", f"OMP_NUM_THREADS={threads or 'unset'}", f"more than {_cpus()} cpus" if too_many else "")
+    free = shutil.disk_usage(".").free / 1e9
+    yield Finding("disk", f"{free:.0f} GB free here", "less than 1 GB free" if free < 1 else "")
+
+
+def _package(name: str) -> Finding:
+    distribution = _DISTRIBUTION.get(name, name)
+    try:
+        import_module(name)
+        return Finding(distribution, version(distribution), "")
+    except PackageNotFoundError:
+        return Finding(distribution, "unknown version", "")
+    except (ImportError, OSError) as error:  # torchaudio beside a foreign torch fails with OSError
+        return Finding(distribution, "not usable", str(error).splitlines()[0])
+
+
+def _matching_torch() -> Finding:
+    try:
+        import torch
+        import torchaudio
+    except (ImportError, OSError):
+        return Finding("gpu", "unknown", "")  # said above already
+    pair = [module.__version__.split("+")[0] for module in (torch, torchaudio)]
+    if pair[0] != pair[1]:
+        return Finding("torchaudio", pair[1], f"must equal torch's version {pair[0]}")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Finding("gpu", ", ".join(names) or "none (CPU only)", "")
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
