@@ -1,0 +1,187 @@
+"""Cross-view self-distillation (DINO, arXiv 2104.14294; RDINO, arXiv 2211.04168).
+
+Shapes: student logits (V, B, K), teacher logits (G, B, K); the first G views of the student are the teacher's views.
+A pair of the same view is skipped, so G V - G pairs remain.
+Three forms with the same value and gradient: `dino_loss` keeps what autograd keeps; `dino_loss_lean` holds beyond the
+logits only their gradient; `dino_loss_fused` takes what enters the last linear layer and never holds the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from spkssl.losses.precision import full_precision, widen
+from spkssl.losses.sinkhorn import identity
+
+
+@full_precision
+def dino_loss(
+    student: Tensor, teacher: Tensor, centre: Tensor, teacher_temperature: float, student_temperature: float = 0.1
+) -> Tensor:
+    """DINO loss; centre (K,) is the value before this step's update. No gradient reaches the teacher."""
+    return distil_loss(student, centred_targets(teacher, centre, teacher_temperature), student_temperature)
+
+
+@torch.no_grad()
+@full_precision
+def centred_targets(teacher: Tensor, centre: Tensor, temperature: float) -> Tensor:
+    """q = softmax((T - c) / tau_t) of teacher logits (..., K), detached."""
+    return ((teacher - centre) / temperature).softmax(dim=-1)
+
+
+@full_precision
+def distil_loss(student: Tensor, targets: Tensor, student_temperature: float = 0.1) -> Tensor:
+    """1/(GV - G) sum_i sum_{v != i} mean_batch -sum_k q_ik ln s_vk for given targets (G, B, K), centred or Sinkhorn."""
+    num_pairs = _count_pairs(student, targets)
+    targets = targets.detach()
+    everything = targets.sum(dim=0)  # (B, K)
+    loss = student.new_zeros(())
+    for view, logits in enumerate(student):
+        # The sum over teacher views goes inside: one log-softmax per student view, whatever G is.
+        wanted = everything - targets[view] if view < len(targets) else everything  # (B, K)
+        loss = loss - (wanted * (logits / student_temperature).log_softmax(dim=-1)).sum()
+    return loss / (num_pairs * student.shape[1])
+
+
+def dino_loss_lean(
+    student: Tensor,
+    teacher: Tensor,
+    centre: Tensor,
+    teacher_temperature: float,
+    student_temperature: float = 0.1,
+    chunk: int = 8,
+) -> Tensor:
+    """`dino_loss`, `chunk` utterances at a time; the logits may be half precision, the arithmetic is float32."""
+    num_pairs = _count_pairs(student, teacher)
+    teacher = teacher.detach()
+
+    def targets(rows: slice) -> Tensor:
+        return centred_targets(teacher[:, rows], centre, teacher_temperature)
+
+    keep = torch.is_grad_enabled()
+    return _Distil.apply(student, None, targets, student_temperature, chunk, num_pairs, keep)
+
+
+def dino_loss_fused(
+    student: Tensor,
+    student_weight: Tensor,
+    teacher: Tensor,
+    teacher_weight: Tensor,
+    centre: Tensor,
+    teacher_temperature: float,
+    student_temperature: float = 0.1,
+    chunk: int = 8,
+) -> Tensor:
+    """`dino_loss` of the logits `x @ weight.T`, which exist only `chunk` utterances at a time.
+
+    student (V, B, D) and teacher (G, B, D) are the inputs of the last layer, the weights (K, D) are effective ones
+    (rows already normalised where the layer does so). The centre's update needs no logits either: the mean of
+    x @ weight.T is the mean of x times weight.T.
+    """
+    num_pairs = _count_pairs(student, teacher)
+    teacher, teacher_weight = teacher.detach(), teacher_weight.detach()
+
+    def targets(rows: slice) -> Tensor:
+        return centred_targets(_product(teacher[:, rows], teacher_weight), centre, teacher_temperature)
+
+    keep = torch.is_grad_enabled()
+    return _Distil.apply(student, student_weight, targets, student_temperature, chunk, num_pairs, keep)
+
+
+@torch.no_grad()
+@full_precision
+def centre_update(
+    centre: Tensor, teacher: Tensor, momentum: float = 0.9, reduce: Callable[[Tensor], Tensor] = identity
+) -> Tensor:
+    """c <- m c + (1 - m) mean of the teacher logits (..., K) over all rows and ranks; `reduce` sums over ranks."""
+    rows = teacher.reshape(-1, teacher.shape[-1])  # (N, K)
+    # Sum and count travel together, so that ranks may hold different numbers of rows.
+    total = reduce(torch.cat([rows.sum(dim=0), rows.new_tensor([float(len(rows))])]))  # (K + 1,)
+    return momentum * centre + (1 - momentum) * total[:-1] / total[-1]
+
+
+@torch.no_grad()
+@full_precision
+def entropy(probabilities: Tensor) -> Tensor:
+    """Mean entropy of rows (..., K), in nats: 0 when one unit has taken all, ln K when the output is uniform."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(dim=-1).mean()
+
+
+def _count_pairs(student: Tensor, teacher: Tensor) -> int:
+    views, teachers = len(student), len(teacher)
+    if views < teachers or teachers * (views - 1) == 0:
+        raise ValueError(f"no pair of different views (got {views} student and {teachers} teacher views)")
+    return teachers * (views - 1)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight.to(x.dtype).T
+
+
+def _distil_rows(logits: Tensor, targets: Tensor, temperature: float, grad: bool) -> tuple[Tensor, Tensor | None]:
+    """Summed loss of a few utterances and its gradient; logits (V, b, K) are overwritten by the gradient."""
+    everything = targets.sum(dim=0)  # (b, K)
+    loss = logits.new_zeros(())
+    for view in range(len(logits)):
+        own = view < len(targets)
+        wanted = everything - targets[view] if own else everything  # (b, K)
+        count = len(targets) - own  # sum_k wanted
+        scaled = logits[view] / temperature
+        norm = scaled.logsumexp(dim=-1, keepdim=True)  # (b, 1)
+        # -sum_k q_k ln s_k = (sum_k q_k) logsumexp(S/tau) - sum_k q_k S_k/tau
+        loss += count * norm.sum() - (wanted * scaled).sum()
+        if grad:
+            # d/dS = (count softmax(S/tau) - q) / tau
+            logits[view] = scaled.sub_(norm).exp_().mul_(count).sub_(wanted).div_(temperature)
+    return loss, logits if grad else None
+
+
+class _Distil(torch.autograd.Function):
+    """Value and gradient in one pass over chunks of utterances: the loss is a scalar, so its gradient only needs scaling."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        student: Tensor,
+        weight: Tensor | None,
+        targets: Callable[[slice], Tensor],
+        temperature: float,
+        chunk: int,
+        num_pairs: int,
+        keep: bool,
+    ) -> Tensor:
+        batch = student.shape[1]
+        want_x = keep and ctx.needs_input_grad[0]
+        want_w = keep and ctx.needs_input_grad[1]
+        scale = 1.0 / (num_pairs * batch)
+        grad_x = torch.empty_like(student) if want_x else None
+        grad_w = torch.zeros_like(weight, dtype=widen(weight).dtype) if want_w else None
+        loss = torch.zeros((), dtype=widen(student).dtype, device=student.device)
+        with torch.autocast(student.device.type, enabled=False):
+            for start in range(0, batch, chunk):
+                rows = slice(start, min(start + chunk, batch))
+                x = student[:, rows]
+                logits = widen(x).clone() if weight is None else widen(_product(x, weight))  # (V, b, K)
+                part, grad = _distil_rows(logits, targets(rows), temperature, want_x or want_w)
+                loss += part
+                if grad is None:
+                    continue
+                grad *= scale
+                if want_w:
+                    grad_w += grad.flatten(0, 1).T @ widen(x).flatten(0, 1)  # (K, D)
+                if want_x:
+                    grad_x[:, rows] = (grad if weight is None else grad @ weight.to(grad.dtype)).to(student.dtype)
+        ctx.save_for_backward(grad_x, grad_w if grad_w is None else grad_w.to(weight.dtype))
+        return loss * scale
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_x, grad_w = ctx.saved_tensors
+        scaled = [None if g is None else g * grad.to(g.dtype) for g in (grad_x, grad_w)]
+        return (*scaled, None, None, None, None, None)
