@@ -1,0 +1,1 @@
+"""Noise, reverberation, equalisation and masks: what is drawn (`plan`) and how it is applied (`wave`, `feats`)."""
