@@ -1,0 +1,1 @@
+"""Error rates of verification scores and the quality of clusterings; numpy and scipy only."""
