@@ -1,0 +1,56 @@
+"""Cosine scores of embeddings minus the mean of a stated set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spkssl.backend.store import load_arrays, save_arrays
+from spkssl.backend.vectors import as_rows, dot_pairs, mean_of, unit
+
+
+@dataclass(frozen=True)
+class Config:
+    name: str = "cosine"
+    subtract_mean: bool = True  # of the set given to fit (wespeaker bin/score.py: the training utterances)
+
+
+class Cosine:
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self.mean: NDArray[np.float64] | None = None  # (D,)
+
+    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Cosine:
+        """Labels are not looked at."""
+        x = as_rows(x)
+        self.mean = mean_of(x) if self.config.subtract_mean else np.zeros(x.shape[1])
+        return self
+
+    def project(self, x: NDArray[Any], counts: NDArray[Any] | None = None) -> NDArray[Any]:
+        """(M, D) unit vectors; averages are scored like single utterances, so counts are not looked at."""
+        assert self.mean is not None, "fit comes before project"
+        return unit(as_rows(x, len(self.mean)), self.mean)
+
+    def pairs(
+        self, enrol: NDArray[Any], test: NDArray[Any], i: NDArray[Any], j: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        return dot_pairs(enrol, test, i, j)
+
+    def score(self, enrol: NDArray[Any], test: NDArray[Any], counts: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        rows = np.arange(len(enrol))
+        return self.pairs(self.project(enrol), self.project(test), rows, rows)
+
+    def save(self, path: str | Path) -> None:
+        assert self.mean is not None, "fit comes before save"
+        save_arrays(path, self.config, {"mean": self.mean})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Cosine:
+        config, arrays = load_arrays(path, Config)
+        backend = cls(config)
+        backend.mean = arrays["mean"]
+        return backend
