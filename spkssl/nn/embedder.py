@@ -24,6 +24,8 @@ ENCODERS: dict[str, tuple[type, type[nn.Module]]] = {
 }
 
 _FORMAT = "spkssl-embedder-1"
+# All that torch.load was seen to raise for broken and foreign files.
+_UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError)
 
 
 def encoder_configs() -> dict[str, type]:
@@ -85,7 +87,7 @@ def _read(path: str | Path) -> dict[str, Any]:
         raise complain(path, "no such file", "name an encoder.pt written by spkssl pretrain or spkssl retrain")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise complain(path, f"cannot be read as an encoder ({reason})", "write it again") from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
