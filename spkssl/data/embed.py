@@ -1,0 +1,73 @@
+"""Embeddings of whole utterances. A batch holds utterances of one length, so batching changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from spkssl.errors import complain
+from spkssl.io.ark import Reader
+
+
+class Utterance(NamedTuple):
+    name: str
+    location: str  # of its log-mels
+    frames: int
+
+
+class Embed(Protocol):
+    """(B, T, F) log-mels of one length -> (B, D)."""
+
+    def __call__(self, mels: torch.Tensor) -> torch.Tensor: ...
+
+
+def batches(utterances: Sequence[Utterance], max_frames: int) -> list[list[Utterance]]:
+    """Groups of one length, none beyond `max_frames` frames in total unless a single utterance is.
+
+    They depend on the whole list alone: however the work is shared out, an utterance meets the same companions, and
+    its embedding is the same to the last bit.
+    """
+    groups: list[list[Utterance]] = []
+    for utterance in sorted(utterances, key=lambda u: (u.frames, u.name)):
+        group = groups[-1] if groups else []
+        if group and group[0].frames == utterance.frames and (len(group) + 1) * utterance.frames <= max_frames:
+            group.append(utterance)
+        else:
+            groups.append([utterance])
+    return groups
+
+
+@torch.no_grad()
+def embed(work: Sequence[Sequence[Utterance]], model: Embed, device: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """(utterance, embedding) of every utterance of these batches; not-finite ones are an InputError."""
+    reader = Reader()
+    for group in work:
+        mels = np.stack([reader.read(utterance.location).astype(np.float32, copy=False) for utterance in group])
+        vectors = model(torch.from_numpy(mels).to(device)).float().cpu().numpy()  # (B, D)
+        for utterance, vector in zip(group, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                raise complain(utterance.location, f"the embedding of {utterance.name} is not finite", "check its features")
+            yield utterance.name, vector
+
+
+def mean_and_std(mels: torch.Tensor) -> torch.Tensor:
+    """The baseline that needs no network: mean and deviation of each band over time, (B, T, F) -> (B, 2F)."""
+    return torch.cat([mels.mean(dim=1), mels.std(dim=1, correction=0)], dim=1)
+
+
+class Eval:
+    """A network in evaluation mode; utterances shorter than it can take are repeated until they suffice."""
+
+    def __init__(self, embedder: nn.Module, device: str) -> None:
+        self.embedder = embedder.to(device).eval()
+
+    def __call__(self, mels: torch.Tensor) -> torch.Tensor:
+        short = self.embedder.min_frames - mels.shape[1]
+        if short > 0:
+            mels = mels.repeat(1, 1 + -(-short // mels.shape[1]), 1)[:, : self.embedder.min_frames]
+        return self.embedder(mels)

@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Sourced by every egs/<corpus>/run.sh: options, stages, and where things are. Safe bash, no eval.
+#
+# A recipe declares its options as plain variables between the lines `# options` and `# end of options`; the comment
+# behind each is its help. `parse_options "$@"` reads the command line, `if stage 3 pretrain; then ... fi` runs a stage.
+set -euo pipefail
+shopt -s inherit_errexit
+export LC_ALL=C PYTHONUNBUFFERED=1
+
+recipe=${BASH_SOURCE[1]}
+here=$(cd "$(dirname "$recipe")" && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+settings=()         # what --set collects, handed to every stage
+current="set-up"    # named when something fails
+
+log() { printf '%(%H:%M:%S)T %s\n' -1 "$*"; }
+die() { printf '%s: %s\n' "${recipe##*/}" "$*" >&2; exit 2; }
+trap 'status=$?; printf "%s: failed in %s (exit status %s); the same command goes on from there\n" \
+  "${recipe##*/}" "$current" "$status" >&2' ERR
+
+option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$recipe" | grep -E '^[a-z_]+='; }
+
+usage() {
+  sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$recipe"
+  printf '\nOptions (a flag takes no value):\n'
+  option_lines | sed -E 's/^([a-z_]+)=("[^"]*"|[^ ]*) *# *(.*)$/\1\t\2\t\3/' |
+    while IFS=$'\t' read -r name default text; do printf '  --%-14s %s [%s]\n' "${name//_/-}" "$text" "${default//\"/}"; done
+  printf '  --%-14s %s\n' "set A.B=C" "override one setting of the YAML; may be repeated"
+}
+
+parse_options() {
+  local name known
+  known=" $(option_lines | cut -d= -f1 | tr '\n' ' ') "
+  while (($#)); do
+    case $1 in
+      -h | --help) usage; exit 0 ;;
+      --*=*) die "write ${1%%=*} ${1#*=} instead of $1" ;;
+      --set)
+        (($# > 1)) || die "--set needs a value such as pretrain.loop.epochs=5"
+        settings+=(--set "$2"); shift 2 ;;
+      --*)
+        name=${1#--}; name=${name//-/_}
+        [[ $known == *" $name "* ]] || die "unknown option $1 (see --help)"
+        if [[ ${!name} == true || ${!name} == false ]]; then
+          printf -v "$name" true; shift
+        else
+          (($# > 1)) || die "$1 needs a value"
+          printf -v "$name" '%s' "$2"; shift 2
+        fi ;;
+      *) die "unexpected argument $1 (see --help)" ;;
+    esac
+  done
+  [[ $stage =~ ^[0-9]+$ && $stop_stage =~ ^[0-9]+$ ]] || die "--stage and --stop-stage take numbers"
+  bash "$root/tools/setup.sh"
+  python=${SPKSSL_PYTHON:-$root/.venv/bin/python}
+}
+
+# True if this stage is among those asked for.
+stage() {
+  ((stage <= $1 && $1 <= stop_stage)) || return 1
+  current="stage $1 ($2)"
+  log "stage $1: $2"
+}
+
+# One thread for each core to the one process that trains, extracts or clusters; the processes of --nj take one each.
+threads() {
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$1}"
+  export MKL_NUM_THREADS="$OMP_NUM_THREADS" OPENBLAS_NUM_THREADS="$OMP_NUM_THREADS"
+}
+
+spkssl() { "$python" -m spkssl "$@"; }
+
+# A training stage: on several GPUs through torchrun, otherwise one process.
+train() {
+  if ((ngpu > 1)); then
+    "$python" -m torch.distributed.run --standalone --nproc_per_node "$ngpu" -m spkssl "$@"
+  else
+    spkssl "$@"
+  fi
+}
