@@ -16,7 +16,7 @@ from spkssl.audio.synth.voice import speak
 Wave = NDArray[np.float32]
 
 _TALKER_SECONDS = 5.0
-_TALKERS_PER_CLIP = 4  # babble clips of a set share a pool of this many talkers per clip
+_TALKERS = 24  # the babble clips of a set share them
 _SCALE = np.array([0, 2, 4, 5, 7, 9, 12, 14, 16])  # semitones of the major scale
 
 
@@ -93,7 +93,7 @@ class Clips:
         self.samples = int(seconds * SAMPLE_RATE)
         self.clip = cache(self._clip)
         self._seed, self._tag, self._variation = seed, tag, variation
-        self._talkers = [cache(lambda n=n: self._talk(n)) for n in range(_TALKERS_PER_CLIP * per_kind)]
+        self._talkers = [cache(lambda n=n: self._talk(n)) for n in range(_TALKERS)]
 
     def _clip(self, kind: str, number: int) -> Wave:
         rng = streams.numpy(self._seed, self._tag, kind, number)

@@ -21,8 +21,8 @@ class Variation:
     snr_db: tuple[float, float] = (5.0, 25.0)
 
     def __post_init__(self) -> None:
-        if self.sessions < 1:
-            raise ValueError(f"sessions must be at least 1, got {self.sessions}")
+        if self.sessions < 2:  # targets are across sessions
+            raise ValueError(f"sessions must be at least 2, got {self.sessions}")
         for name in ("seconds", "rt60", "snr_db"):
             low, high = getattr(self, name)
             if low > high:

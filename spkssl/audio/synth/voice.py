@@ -64,9 +64,7 @@ def pronounce(
     f0_scale = np.exp(variation.utterance_f0 * rng.standard_normal())
     effort_db = state.effort_db + rng.standard_normal()
     tract = articulate(speaker, state, segments, rng)
-    f0 = melody(
-        speaker, state, segments, seconds=seconds, f0_scale=f0_scale, effort_db=effort_db, rng=rng
-    )
+    f0 = melody(speaker, state, segments, seconds=seconds, f0_scale=f0_scale, effort_db=effort_db, rng=rng)
     pulses, cycle = _pulses(speaker, f0, rng)
     noise = rng.standard_normal(len(pulses), dtype=np.float32)
     modulated = noise * (1 + 0.6 * np.cos(2 * np.pi * cycle)).astype(np.float32)
@@ -169,7 +167,7 @@ def _add_frication(spectra: Spectra, speaker: Speaker, state: State, tract: Trac
 
 
 def _overlap_add(spectra: Spectra) -> Wave:
-    """(T, BINS) -> (T * HOP + FFT - HOP,) or so: each frame rings for the whole FFT length."""
+    """(T, BINS) -> ((T + 8) * HOP,): each frame rings for the whole length of the FFT."""
     count, hops = len(spectra), FFT // HOP
     pieces = scipy.fft.irfft(spectra.astype(np.complex64), FFT).reshape(count, hops, HOP)
     out = np.zeros((count + hops, HOP), np.float32)
