@@ -1,4 +1,4 @@
-"""Additive angular margin softmax (ArcFace, arXiv 1801.07698), its far branch, removed classes, sub-centres, weights."""
+"""Additive angular margin softmax (ArcFace, arXiv 1801.07698) with far branch, removed classes and sub-centres."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spkssl.losses.precision import full_precision
 
-# Slope of sqrt(1 - c^2) is infinite at |c| = 1, which duplicates reach; the floor moves phi by less than 7e-5 at m = 0.2.
+# The slope of sqrt(1 - c^2) is infinite at |c| = 1, which duplicates reach; the floor moves phi by < 7e-5 at m = 0.2.
 _SINE_FLOOR = 1e-7
 
 

@@ -14,7 +14,7 @@ def reverse_gradient(x: Tensor) -> Tensor:
 
 
 def channel_pairs(anchor: Tensor, same: Tensor, different: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs of embeddings for the discriminator, (2B, 2D), and their labels (2B,): 1 shares the augmentation, 0 does not.
+    """Pairs of embeddings for the discriminator (2B, 2D) and their labels (2B,): 1 where the augmentation is shared.
 
     All (B, D): anchor = (segment 0, profile A), same = (segment 1, profile A), different = (segment 1, profile B).
     """

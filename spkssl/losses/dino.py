@@ -8,8 +8,8 @@ logits only their gradient; `dino_loss_fused` takes what enters the last linear 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,14 +57,10 @@ def dino_loss_lean(
     chunk: int = 8,
 ) -> Tensor:
     """`dino_loss`, `chunk` utterances at a time; the logits may be half precision, the arithmetic is float32."""
-    num_pairs = _count_pairs(student, teacher)
-    teacher = teacher.detach()
-
-    def targets(rows: slice) -> Tensor:
-        return centred_targets(teacher[:, rows], centre, teacher_temperature)
-
-    keep = torch.is_grad_enabled()
-    return _Distil.apply(student, None, targets, student_temperature, chunk, num_pairs, keep)
+    _count_pairs(student, teacher)
+    temperatures = (teacher_temperature, student_temperature)
+    # A copy: the centre's buffer may be updated in place between forward and backward.
+    return _DistilLogits.apply(student, teacher.detach(), centre.detach().clone(), temperatures, chunk)
 
 
 def dino_loss_fused(
@@ -89,8 +85,8 @@ def dino_loss_fused(
     def targets(rows: slice) -> Tensor:
         return centred_targets(_product(teacher[:, rows], teacher_weight), centre, teacher_temperature)
 
-    keep = torch.is_grad_enabled()
-    return _Distil.apply(student, student_weight, targets, student_temperature, chunk, num_pairs, keep)
+    setting = _Setting(student_temperature, chunk, num_pairs, torch.is_grad_enabled())
+    return _DistilFeatures.apply(student, student_weight, targets, setting)
 
 
 @torch.no_grad()
@@ -123,65 +119,96 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
     return x @ weight.to(x.dtype).T
 
 
-def _distil_rows(logits: Tensor, targets: Tensor, temperature: float, grad: bool) -> tuple[Tensor, Tensor | None]:
-    """Summed loss of a few utterances and its gradient; logits (V, b, K) are overwritten by the gradient."""
+def _chunks(student: Tensor, chunk: int) -> Iterator[slice]:
+    for start in range(0, student.shape[1], chunk):
+        yield slice(start, min(start + chunk, student.shape[1]))
+
+
+def _distil_rows(logits: Tensor, targets: Tensor, temperature: float, grad: bool) -> Tensor:
+    """Summed loss of a few utterances; where `grad`, the logits (V, b, K) are overwritten by its gradient."""
     everything = targets.sum(dim=0)  # (b, K)
     loss = logits.new_zeros(())
     for view in range(len(logits)):
         own = view < len(targets)
         wanted = everything - targets[view] if own else everything  # (b, K)
         count = len(targets) - own  # sum_k wanted
-        scaled = logits[view] / temperature
+        scaled = logits[view].div_(temperature)
         norm = scaled.logsumexp(dim=-1, keepdim=True)  # (b, 1)
         # -sum_k q_k ln s_k = (sum_k q_k) logsumexp(S/tau) - sum_k q_k S_k/tau
-        loss += count * norm.sum() - (wanted * scaled).sum()
+        loss += count * norm.sum() - scaled.flatten().dot(wanted.flatten())
         if grad:
             # d/dS = (count softmax(S/tau) - q) / tau
-            logits[view] = scaled.sub_(norm).exp_().mul_(count).sub_(wanted).div_(temperature)
-    return loss, logits if grad else None
+            scaled.sub_(norm).exp_().mul_(count).sub_(wanted).div_(temperature)
+    return loss
 
 
-class _Distil(torch.autograd.Function):
-    """Value and gradient in one pass over chunks of utterances: the loss is a scalar, so its gradient only needs scaling."""
+class _Setting(NamedTuple):
+    temperature: float
+    chunk: int
+    num_pairs: int
+    keep_grad: bool
+
+
+class _DistilLogits(torch.autograd.Function):
+    """Nothing is kept but the arguments: the backward takes the softmaxes anew, chunk by chunk."""
 
     @staticmethod
     def forward(
         ctx: Any,
         student: Tensor,
-        weight: Tensor | None,
-        targets: Callable[[slice], Tensor],
-        temperature: float,
+        teacher: Tensor,
+        centre: Tensor,
+        temperatures: tuple[float, float],
         chunk: int,
-        num_pairs: int,
-        keep: bool,
     ) -> Tensor:
-        batch = student.shape[1]
-        want_x = keep and ctx.needs_input_grad[0]
-        want_w = keep and ctx.needs_input_grad[1]
-        scale = 1.0 / (num_pairs * batch)
+        ctx.save_for_backward(student, teacher, centre)
+        ctx.temperatures, ctx.chunk = temperatures, chunk
+        dtype = widen(student).dtype
+        loss = torch.zeros((), dtype=dtype, device=student.device)
+        for rows in _chunks(student, chunk):
+            targets = centred_targets(teacher[:, rows], centre, temperatures[0])
+            loss += _distil_rows(student[:, rows].to(dtype, copy=True), targets, temperatures[1], grad=False)
+        return loss / (_count_pairs(student, teacher) * student.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        student, teacher, centre = ctx.saved_tensors
+        grad = grad / (_count_pairs(student, teacher) * student.shape[1])
+        out = torch.empty_like(student)
+        for rows in _chunks(student, ctx.chunk):
+            targets = centred_targets(teacher[:, rows], centre, ctx.temperatures[0])
+            logits = student[:, rows].to(grad.dtype, copy=True)
+            _distil_rows(logits, targets, ctx.temperatures[1], grad=True)
+            out[:, rows] = logits * grad
+        return out, None, None, None, None
+
+
+class _DistilFeatures(torch.autograd.Function):
+    """Value and gradients in one pass, so that the logits are made once; a scalar's gradient needs only scaling."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, weight: Tensor, targets: Callable[[slice], Tensor], setting: _Setting
+    ) -> Tensor:
+        want_x, want_w = (setting.keep_grad and need for need in ctx.needs_input_grad[:2])
+        wide, scale = widen(student).dtype, 1.0 / (setting.num_pairs * student.shape[1])
         grad_x = torch.empty_like(student) if want_x else None
-        grad_w = torch.zeros_like(weight, dtype=widen(weight).dtype) if want_w else None
-        loss = torch.zeros((), dtype=widen(student).dtype, device=student.device)
+        grad_w = torch.zeros_like(weight, dtype=wide) if want_w else None
+        loss = torch.zeros((), dtype=wide, device=student.device)
         with torch.autocast(student.device.type, enabled=False):
-            for start in range(0, batch, chunk):
-                rows = slice(start, min(start + chunk, batch))
-                x = student[:, rows]
-                logits = widen(x).clone() if weight is None else widen(_product(x, weight))  # (V, b, K)
-                part, grad = _distil_rows(logits, targets(rows), temperature, want_x or want_w)
-                loss += part
-                if grad is None:
-                    continue
-                grad *= scale
-                if want_w:
-                    grad_w += grad.flatten(0, 1).T @ widen(x).flatten(0, 1)  # (K, D)
+            for rows in _chunks(student, setting.chunk):
+                x = student[:, rows]  # (V, b, D)
+                logits = _product(x, weight).to(wide)  # (V, b, K)
+                loss += _distil_rows(logits, targets(rows), setting.temperature, grad=want_x or want_w)
+                if want_w:  # logits now hold the gradient
+                    grad_w.addmm_(logits.flatten(0, 1).T, x.flatten(0, 1).to(wide), alpha=scale)  # (K, D)
                 if want_x:
-                    grad_x[:, rows] = (grad if weight is None else grad @ weight.to(grad.dtype)).to(student.dtype)
+                    grad_x[:, rows] = (logits @ weight.to(wide) * scale).to(student.dtype)
         ctx.save_for_backward(grad_x, grad_w if grad_w is None else grad_w.to(weight.dtype))
         return loss * scale
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad_x, grad_w = ctx.saved_tensors
-        scaled = [None if g is None else g * grad.to(g.dtype) for g in (grad_x, grad_w)]
-        return (*scaled, None, None, None, None, None)
+        return (*(None if saved is None else saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None)

@@ -32,12 +32,12 @@ def plateau_epoch(
     """The 0-based epoch after which a loss with these epoch means has stopped falling, or None so far.
 
     From epoch `earliest` on, (M_{t-window} - M_t) / |M_{t-window}| < tolerance for `patience` epochs in a row, with M
-    the smoothed means; epoch `latest` in any case. Later values never change an answer already given.
+    the smoothed means; in any case once `latest` epochs have run. Later values never change an answer already given.
     """
     level = smooth(values, share)
     run = 0
     for epoch in range(len(level)):
-        if latest is not None and epoch >= latest:
+        if latest is not None and epoch + 1 >= latest:
             return epoch
         if epoch < max(earliest, window):
             continue

@@ -34,7 +34,7 @@ def prototype_targets(
     rounds: int = 3,
     reduce: Callable[[Tensor], Tensor] = identity,
 ) -> Tensor:
-    """Targets (B, K) from teacher outputs (B, D), no gradient; `reduce` sums over ranks, rounds=0 leaves Sinkhorn out."""
+    """Targets (B, K) from teacher outputs (B, D), no gradient; `reduce` sums over ranks, rounds=0: no Sinkhorn."""
     # Sharpening q^(1/T) / sum q^(1/T) of a softmax at tau is a softmax at tau T.
     sharp = prototype_logits(teacher, prototypes, temperature * sharpening).softmax(dim=-1)
     return sinkhorn(sharp, rounds, reduce)

@@ -34,8 +34,8 @@ def supcon_loss(
 ) -> SupCon:
     """SupCon ("L_out", arXiv 2004.11362 eq. (2)) of embeddings (B, V, D), any V; every embedding is an anchor.
 
-    label (B,), or None: only views of the same utterance are positives. attention (B, V) weakens the pairs of doubtful
-    samples. margin_mode: num = cos(theta + m) in the numerator only; both = also in the denominator; am = c - m in both.
+    label (B,), or None: only views of the same utterance are positives. attention (B, V) weakens pairs of doubtful
+    samples. margin_mode: num = cos(theta + m) in the numerator only; both = also in the denominator; am = c - m.
     """
     batch, views = z.shape[:2]
     if label is None:
