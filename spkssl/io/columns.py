@@ -8,7 +8,7 @@ import numpy as np
 
 from spkssl.errors import InputError, complain
 
-_BLOCK = 1 << 23  # bytes per block: keeps the field objects of one block within some 100 MB
+_BLOCK = 1 << 18  # bytes per block: the field objects of one block stay in the cache of a core
 
 
 class Block(NamedTuple):
