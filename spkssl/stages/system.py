@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from spkssl import config
-from spkssl.audio.augment.config import AugmentConfig
+from spkssl.audio.augment.config import AUGMENTS
 from spkssl.audio.extract import FeaturesConfig
 from spkssl.cluster import ClusterConfig
 from spkssl.methods import configs
@@ -42,14 +42,14 @@ class FrontendSection:
 class PretrainConfig:
     method: Any = config.choice(lambda: configs("pretrain"), "dino")
     loop: LoopConfig = LoopConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: Any = config.choice(lambda: AUGMENTS, "mini")
 
 
 @dataclass(frozen=True)
 class RetrainConfig:
     method: Any = config.choice(lambda: configs("retrain"), "aam")
     loop: LoopConfig = LoopConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: Any = config.choice(lambda: AUGMENTS, "mini")
     start: Literal["scratch", "pretrain", "previous"] = "scratch"  # whose encoder weights a round begins with
     min_cluster: int = 1  # smaller clusters are left out
 
