@@ -72,7 +72,15 @@ class Tdnn(nn.Module):
     """Convolution over time that keeps the length (over the stride), ReLU, BatchNorm."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, dilation: int, layout: Layout, *, stride: int = 1, norm: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        dilation: int,
+        layout: Layout,
+        *,
+        stride: int = 1,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         self.pad = (kernel - 1) * dilation // 2
@@ -141,7 +149,8 @@ class Ecapa(nn.Module):
         layout = LAYOUTS[config.layout]
         width = config.aggregation or 3 * config.channels
         self.embed_dim, self.stride, self.summed = config.embed_dim, config.stride, layout.summed_inputs
-        self.first = Tdnn(num_mels, config.channels, config.kernels[0], config.dilations[0], layout, stride=config.stride)
+        kernel, dilation = config.kernels[0], config.dilations[0]
+        self.first = Tdnn(num_mels, config.channels, kernel, dilation, layout, stride=config.stride)
         self.blocks = nn.ModuleList(
             Block(config, kernel, dilation, layout)
             for kernel, dilation in zip(config.kernels[1:], config.dilations[1:], strict=True)

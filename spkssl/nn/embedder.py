@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +14,18 @@ from spkssl.io.atomic import open_atomic
 from spkssl.nn.ecapa import Ecapa, EcapaConfig
 from spkssl.nn.frontend import Frontend, FrontendConfig
 from spkssl.nn.resnet import ResNet, ResNetConfig
+from spkssl.nn.wavlm import Wavlm, WavlmConfig
+from spkssl.nn.weights import read_weights
 
-# name -> (Config, class); the class is made by (config, num_mels) and has `embed_dim` and `min_frames`.
+# name -> (Config, class); the class is made by (config, num_mels) and has `embed_dim` and `min_frames`. With
+# `takes_waves` it passes the front-end by; with `load_pretrained` a fresh one is not fresh.
 ENCODERS: dict[str, tuple[type, type[nn.Module]]] = {
     "ecapa": (EcapaConfig, Ecapa),
     "resnet": (ResNetConfig, ResNet),
+    "wavlm": (WavlmConfig, Wavlm),
 }
 
 _FORMAT = "spkssl-embedder-1"
-# All that torch.load was seen to raise for broken and foreign files.
-_UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError)
 
 
 def encoder_configs() -> dict[str, type]:
@@ -46,15 +46,22 @@ class Embedder(nn.Module):
         self.embed_dim: int = network.embed_dim
         self.min_frames: int = network.min_frames
 
+        self.takes_waves: bool = getattr(network, "takes_waves", False)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(self.frontend(x))
+        if not self.takes_waves:
+            return self.network(self.frontend(x))
+        if x.dim() != 2:
+            raise complain("encoder", f"reads waves, not features (got {tuple(x.shape)})", "run with --input wave")
+        return self.network(x)
 
 
 def make_embedder(encoder_config: Any, frontend_config: FrontendConfig) -> Embedder:
-    """A fresh embedder; weights come from torch's own stream."""
-    frontend = Frontend(frontend_config)
-    _, network = ENCODERS[choose("encoder.name", encoder_config.name, ENCODERS)]
-    return Embedder(frontend, network(encoder_config, frontend.num_mels), encoder_config)
+    """A fresh embedder; weights come from torch's own stream, or from the file a pretrained encoder names."""
+    embedder = _assemble(encoder_config, frontend_config)
+    if hasattr(embedder.network, "load_pretrained"):
+        embedder.network.load_pretrained()
+    return embedder
 
 
 def save_embedder(path: str | Path, embedder: Embedder) -> None:
@@ -76,20 +83,20 @@ def load_embedder(path: str | Path) -> Embedder:
     tree = content["encoder"]
     name = choose(f"{path}: encoder.name", tree.get("name", ""), ENCODERS)
     encoder_config = build(ENCODERS[name][0], tree, path)
-    embedder = make_embedder(encoder_config, build(FrontendConfig, content["frontend"], path))
+    embedder = _assemble(encoder_config, build(FrontendConfig, content["frontend"], path))
     _check_weights(path, content["weights"], embedder.network.state_dict())
     embedder.network.load_state_dict(content["weights"], strict=True)
     return embedder.eval()
 
 
+def _assemble(encoder_config: Any, frontend_config: FrontendConfig) -> Embedder:
+    frontend = Frontend(frontend_config)
+    _, network = ENCODERS[choose("encoder.name", encoder_config.name, ENCODERS)]
+    return Embedder(frontend, network(encoder_config, frontend.num_mels), encoder_config)
+
+
 def _read(path: str | Path) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise complain(path, "no such file", "name an encoder.pt written by spkssl pretrain or spkssl retrain")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise complain(path, f"cannot be read as an encoder ({reason})", "write it again") from None
+    content = read_weights(path, "name an encoder.pt written by spkssl pretrain or spkssl retrain")
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         found = content.get("format", "none") if isinstance(content, dict) else type(content).__name__
         raise complain(path, f"is not an encoder of spkssl (format {found!r}, expected {_FORMAT!r})")

@@ -55,7 +55,7 @@ def test_a_missing_file_is_a_users_error(tmp_path):
         load_embedder(tmp_path / "none.pt")
 
 
-@pytest.mark.parametrize("content", [b"", b"id1 3.5\n", b"PK\x03\x04 broken", b"\x80\x04]\x94."])
+@pytest.mark.parametrize("content", [b"", b"id1 3.5\n", b"PK\x03\x04 broken", b"\x80\x02]q\x00.", b"junk"])
 def test_a_file_of_another_kind_is_a_users_error(content, tmp_path):
     path = tmp_path / "encoder.pt"
     path.write_bytes(content)
@@ -66,7 +66,7 @@ def test_a_file_of_another_kind_is_a_users_error(content, tmp_path):
 def test_a_truncated_file_is_a_users_error(tmp_path):
     path, _ = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match="cannot be read as an encoder"):
+    with pytest.raises(InputError, match="cannot be read as weights"):
         load_embedder(path)
 
 
@@ -74,7 +74,7 @@ class Foreign:
     pass
 
 
-@pytest.mark.parametrize("content", [{"model": {}}, [1, 2], torch.zeros(3), Foreign()], ids=["dict", "list", "tensor", "object"])
+@pytest.mark.parametrize("content", [{"model": {}}, [1, 2], torch.zeros(3), Foreign()], ids=lambda c: type(c).__name__)
 def test_a_foreign_checkpoint_is_a_users_error(content, tmp_path):
     torch.save(content, tmp_path / "encoder.pt")
     with pytest.raises(InputError, match="encoder"):
@@ -87,7 +87,7 @@ def test_missing_left_over_and_misshapen_weights_are_named(tmp_path):
     for wrong, message in [
         ({k: v for k, v in weights.items() if k != "linear.bias"}, "linear.bias missing or left over"),
         ({**weights, "extra": torch.zeros(1)}, "extra missing or left over"),
-        ({**weights, "linear.bias": torch.zeros(3)}, r"linear.bias has the wrong shape \(got \(3,\), expected \(7,\)\)"),
+        ({**weights, "linear.bias": torch.zeros(3)}, r"linear.bias has the wrong shape \(got \(3,\)"),
     ]:
         path, _ = saved(tmp_path, weights=wrong)
         with pytest.raises(InputError, match=message):

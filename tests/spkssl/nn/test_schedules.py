@@ -107,12 +107,16 @@ def test_dino_momentum():
     assert cosine(0.996, 1, 0.3) == pytest.approx(1 - 0.002 * (1 + 0.5877852522924731))
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0, 0.999), (500, 0.99945), (999, 0.9998991), (1000, 0.9999), (2000, 0.9999)])
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 0.999), (500, 0.99945), (999, 0.9998991), (1000, 0.9999), (2000, 0.9999)]
+)
 def test_ssrl_momentum(step, expected):
     assert linear(0.999, 0.9999, step / 1000) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(("epoch", "expected"), [(0, 0.04), (1, 0.04103), (15, 0.05552), (29, 0.07), (30, 0.07), (149, 0.07)])
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(0, 0.04), (1, 0.04103), (15, 0.05552), (29, 0.07), (30, 0.07), (149, 0.07)]
+)
 def test_dino_teacher_temperature(epoch, expected):
     assert epoch_ramp(0.04, 0.07, epoch, 30) == pytest.approx(expected, abs=5e-6)
 
