@@ -76,7 +76,8 @@ def _amplitudes(speaker: Speaker, segments: Segments, rng: np.random.Generator) 
     voicing = np.where(stop & voiced & ~released, _VOICE_BAR_DB, voicing)
 
     stress = np.exp(0.12 * rng.standard_normal(len(segments.phone)))[segments.of_frame]
-    return smooth(amplitude(voicing) * stress, 9.0), smooth(amplitude(aspiration), 6.0), smooth(amplitude(frication), 4.0)
+    loudness = amplitude(voicing) * stress
+    return smooth(loudness, 9.0), smooth(amplitude(aspiration), 6.0), smooth(amplitude(frication), 4.0)
 
 
 def _nasality(speaker: Speaker, state: State, segments: Segments) -> tuple[Array, Array]:

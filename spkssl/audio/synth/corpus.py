@@ -47,7 +47,8 @@ def make_corpus(
         names = {r: r.opaque_name(seed) if name == "train" else r.name for r in recorded}
         spoken[name] = {r: out / "wav" / name / f"{utterance}.wav" for r, utterance in names.items()}
         jobs += [partial(make_session, seed, variation, files) for files in _by_session(spoken[name])]
-    noises = {out / "wav" / "noise" / f"{kind}-{n + 1:03d}.wav": (kind, n) for kind in KINDS for n in range(sizes.noises)}
+    clips = [(kind, n) for kind in KINDS for n in range(sizes.noises)]
+    noises = {out / "wav" / "noise" / f"{kind}-{n + 1:03d}.wav": (kind, n) for kind, n in clips}
     jobs += [partial(make_noise, seed, variation, kind, n, path) for path, (kind, n) in noises.items()]
     rirs = [out / "wav" / "rir" / f"rir-{n + 1:04d}.wav" for n in range(sizes.rirs)]
     jobs += [partial(make_rir, seed, n, path) for n, path in enumerate(rirs)]
