@@ -57,8 +57,8 @@ def crossing(mixture: Mixture) -> float | None:
 def dynamic_threshold(
     losses: Tensor,
     *,
-    floor: float = -14.0,  # on ln l: keeps vanishing losses from claiming a component of their own
-    min_count: int = 500,  # fewer losses than this do not support a fit
+    floor: float = -14.0,  # of ln l: what lies below is clean beyond doubt and would claim a component of its own
+    min_count: int = 500,  # fewer losses above the floor than this do not support a fit
     min_separation: float = 1.0,  # means closer than this many pooled stds are one mode
     acceptance: tuple[float, float] = (0.10, 0.95),  # a gate that keeps less or more than this is a failed fit
 ) -> float | None:
@@ -66,11 +66,13 @@ def dynamic_threshold(
 
     The caller then keeps its previous threshold, or no gate. Use it as `keep_below(log_loss(l), threshold)`.
     """
-    x = log_loss(losses).clamp_min(floor)
+    x = log_loss(losses)
     x = x[x.isfinite()]
-    if len(x) < max(min_count, 2):
+    # Left out rather than clipped: values piled up on the floor are a spike, which EM takes for a component.
+    fitted = x[x > floor]
+    if len(fitted) < max(min_count, 2):
         return None
-    mixture = fit_mixture(x, tol=1e-5, max_iter=1000)
+    mixture = fit_mixture(fitted, tol=1e-5, max_iter=1000)
     threshold = crossing(mixture) if mixture.separation() > min_separation else None
     if threshold is None:
         return None
