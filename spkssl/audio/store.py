@@ -6,7 +6,7 @@ budget is read once and kept; crops are then copies out of memory, with the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from spkssl.audio import read
 from spkssl.audio.spectrum import LOG_FLOOR
-from spkssl.contract import FRAME_LENGTH, FRAME_SHIFT, samples_of
+from spkssl.contract import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE, samples_of
 from spkssl.errors import complain
 from spkssl.io.ark import Reader
+from spkssl.io.datadir import DataDir
 
 Mode = Literal["feats", "wave"]
 Cache = Literal["auto", "ram", "none"]
@@ -116,11 +117,38 @@ class WaveStore:
 Store = FrameStore | WaveStore
 
 
+def open_store(data: DataDir, mode: Mode, cache: Cache = "auto", budget: int = BUDGET) -> Store:
+    """The utterances of a data directory, in the order of `data.utts`."""
+    if mode == "feats":
+        data.require("feats.scp", data.feats)
+        data.require("utt2num_frames", data.num_frames)
+        num_frames = np.array([data.num_frames[utt] for utt in data.utts])
+        return FrameStore([data.feats[utt] for utt in data.utts], num_frames, cache, budget)
+    excerpts = [data.audio(utt) for utt in data.utts]
+    begins = np.array([round(excerpt.start * SAMPLE_RATE) for excerpt in excerpts])
+    paths = [excerpt.path for excerpt in excerpts]
+    return WaveStore(paths, _num_samples(data, paths), begins, cache, budget)
+
+
+def _num_samples(data: DataDir, paths: Sequence[str]) -> NDArray[np.int64]:
+    """What is surely there: tables of frames and seconds are rounded, and headers are read only without tables."""
+    if data.has("utt2num_frames"):
+        data.require("utt2num_frames", data.num_frames)
+        return np.array([samples_of(data.num_frames[utt]) for utt in data.utts])
+    if data.has("utt2dur") or data.segments is not None:
+        data.require("utt2dur", data.durations)
+        shift = FRAME_SHIFT / SAMPLE_RATE
+        return np.array([max(1, int((data.durations[utt] - shift) * SAMPLE_RATE)) for utt in data.utts])
+    return np.array([read.info(path).num_samples for path in paths])
+
+
 def _keep(cache: Cache, size: int, budget: int) -> bool:
     return cache == "ram" or (cache == "auto" and size <= budget)
 
 
-def _fill(out: NDArray, start: int, size: int, repeat: bool, silence: float, piece) -> None:  # noqa: ANN001
+def _fill(
+    out: NDArray, start: int, size: int, repeat: bool, silence: float, piece: Callable[[int, int], NDArray]
+) -> None:
     """Copy [start, start + len(out)) of something `size` long, read by `piece(start, count)`."""
     wanted = len(out)
     if start + wanted <= size:

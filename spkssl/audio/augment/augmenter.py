@@ -32,13 +32,14 @@ class Augmenter:
         self.config, self.mode, self.fbank = config, mode, fbank or FbankConfig()
         self.noises = noises if config.needs_noise else None
         self.rirs = rirs if config.needs_rirs else None
+        where = f"augment {config.name}"
         if self.noises is not None and self.noises.store.mode != mode:
-            raise complain(f"augment {config.name}", f"noises are given as {self.noises.store.mode}, the input is {mode}")
+            raise complain(where, f"noises are opened as {self.noises.store.mode}, the input is {mode}")
         if mode == "feats" and self.noises is not None and self.noises.store.dim != self.fbank.num_mel_bins:
             what = f"noise features have {self.noises.store.dim} bands (expected {self.fbank.num_mel_bins})"
-            raise complain(f"augment {config.name}", what, "make them with the training set's settings")
+            raise complain(where, what, "make them with the training set's settings")
         if mode == "wave" and config.mask and config.mask_fill == "mean":
-            raise complain(f"augment {config.name}", "mask_fill mean needs log-mels", "use mask_fill: floor or --input feats")
+            raise complain(where, "mask_fill mean needs log-mels", "use mask_fill: floor or --input feats")
         self.planner = Planner(config, noises.kinds if noises else {}, len(rirs) if rirs else 0)
         self._weights = torch.from_numpy(power_weights(self.fbank))
         self._basis = torch.from_numpy(curve_basis(band_places(self.fbank)))

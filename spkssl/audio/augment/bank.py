@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,23 +11,30 @@ from numpy.typing import NDArray
 from spkssl.audio import read
 from spkssl.audio.augment import rir
 from spkssl.audio.spectrum import SpectrumConfig
-from spkssl.audio.store import BUDGET, Store
+from spkssl.audio.store import BUDGET, Cache, Mode, Store, open_store
 from spkssl.errors import complain, some
+from spkssl.io.datadir import DataDir
+from spkssl.io.tables import read_table
 
 
 class NoiseBank:
     """Noise recordings and their kinds."""
 
-    def __init__(self, store: Store, names: Sequence[str], kind_of: Mapping[str, str], where: object = "utt2kind") -> None:
+    def __init__(
+        self, store: Store, names: Sequence[str], kind_of: Mapping[str, str], where: object = "utt2kind"
+    ) -> None:
         missing = [name for name in names if name not in kind_of]
         if missing:
             raise complain(where, f"no kind for {some(missing)}", "give each noise a kind: noise, music or speech")
         self.store = store
         kinds = np.array([kind_of[name] for name in names])
-        self.kinds: dict[str, NDArray[np.int64]] = {str(kind): np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
+        self.kinds = {str(kind): np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
 
     def crop(self, out: NDArray[np.float32], row: int, frames: int, place: float) -> None:
-        """Fill `out` with `frames` frames of noise `row`; `place` (0 to 1) of where a crop can start; short ones repeat."""
+        """Fill `out` with `frames` frames of noise `row`, begun at `place` (0 to 1) of where a crop can start.
+
+        A recording that is too short is repeated.
+        """
         length = int(self.store.num_frames[row])
         choices = length - frames + 1 if length >= frames else length
         self.store.crop(out, row, int(place * choices))
@@ -64,3 +72,16 @@ class RirBank:
             wave = rir.scaled(read.read(self.paths[row]), scale, from_peak, self.paths[row])
             self._decays[key] = rir.decay(wave, config)
         return self._decays[key]
+
+
+def open_noises(path: str | Path, mode: Mode, cache: Cache = "auto", budget: int = BUDGET) -> NoiseBank:
+    """A noise set: a data directory with `utt2kind` and, by mode, features or audio."""
+    data = DataDir(Path(path))
+    kinds = read_table(data.path / "utt2kind")
+    return NoiseBank(open_store(data, mode, cache, budget), data.utts, kinds, data.path / "utt2kind")
+
+
+def open_rirs(path: str | Path, budget: int = BUDGET) -> RirBank:
+    """A set of impulse responses: a data directory with `wav.scp`."""
+    wav = DataDir(Path(path)).wav
+    return RirBank([wav[name] for name in sorted(wav)], budget)

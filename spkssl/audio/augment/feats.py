@@ -45,7 +45,7 @@ def apply(
 
 def _reverberate(power: Tensor, early: Tensor, late: Tensor, tail: Tensor) -> Tensor:
     rows, frames, _ = power.shape
-    # hankel[t, s] = tail[t - (T-1-s)]: with time reversed on its right side it is the causal Toeplitz matrix of the tail.
+    # hankel[t, s] = tail[t - (T-1-s)]: times the reversed power it is the causal convolution with the tail.
     padded = torch.cat([tail.new_zeros(rows, frames - 1), tail], 1)  # (P, 2T-1)
     hankel = padded.as_strided((rows, frames, frames), (2 * frames - 1, 1, 1))
     echo = torch.bmm(hankel, power.flip(1))  # (P, T, F)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spkssl.audio.augment.bank import NoiseBank, RirBank
@@ -77,7 +78,12 @@ def gather(
 
 
 def _decays(
-    chosen: np.ndarray, gains: np.ndarray, frames: int, config: AugmentConfig, spectrum: SpectrumConfig, rirs: RirBank | None
+    chosen: NDArray,
+    gains: NDArray,
+    frames: int,
+    config: AugmentConfig,
+    spectrum: SpectrumConfig,
+    rirs: RirBank | None,
 ) -> tuple[Tensor, ...]:
     early, late = np.empty((2, len(chosen), spectrum.num_mel_bins), np.float32)
     tail = np.zeros((len(chosen), frames), np.float32)
@@ -91,7 +97,7 @@ def _decays(
 
 
 def _waves(
-    chosen: np.ndarray, gains: np.ndarray, samples: int, config: AugmentConfig, rirs: RirBank | None
+    chosen: NDArray, gains: NDArray, samples: int, config: AugmentConfig, rirs: RirBank | None
 ) -> tuple[Tensor, ...]:
     out = np.zeros((len(chosen), samples), np.float32)
     for p, (row, gain) in enumerate(zip(chosen, gains)):

@@ -179,7 +179,8 @@ def _masks(u: NDArray, width: tuple[int, int], masked: NDArray) -> NDArray[np.fl
 def _check(config: AugmentConfig, kinds: Mapping[str, NDArray], num_rirs: int) -> None:
     where = f"augment {config.name}"
     if config.needs_rirs and num_rirs == 0:
-        raise complain(where, "asks for reverberation, but there are no RIRs", "give data/rir or set reverb and both to 0")
+        do = "give data/rir, or set reverb and both to 0"
+        raise complain(where, "asks for reverberation, but there are no RIRs", do)
     if config.needs_noise:
         wanted = {source.kind for mix in config.mixes for source in mix.sources}
         missing = sorted(kind for kind in wanted if len(kinds.get(kind, ())) == 0)

@@ -96,5 +96,6 @@ def _silence(x: Tensor, masks: Tensor, spectrum: SpectrumConfig) -> Tensor:
     frames = 1 + (x.shape[1] - length) // shift
     first, end = mask_ends(masks, frames)
     at = torch.arange(x.shape[1], device=x.device)
-    inside = (at >= (first * shift)[..., None]) & (at < ((end - 1) * shift + length)[..., None]) & (end > first)[..., None]
+    begin, stop = (first * shift)[..., None], ((end - 1) * shift + length)[..., None]
+    inside = (at >= begin) & (at < stop) & (end > first)[..., None]
     return x.masked_fill(inside.any(1), 0.0)

@@ -1,0 +1,1 @@
+"""Utterances on disk become batches."""
