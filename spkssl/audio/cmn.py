@@ -56,7 +56,9 @@ def apply_cmvn(features: Tensor, stats: Tensor, norm_vars: bool = False) -> Tens
     return out.to(features.dtype)
 
 
-def _window_edges(frames: int, window: int, center: bool, min_window: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _window_edges(
+    frames: int, window: int, center: bool, min_window: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """First frame and end of every frame's window, both (T,)."""
     t = torch.arange(frames, device=device)
     start = t - window // 2 if center else t - window

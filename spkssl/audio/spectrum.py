@@ -95,7 +95,7 @@ def window(config: SpectrumConfig) -> NDArray[np.float64]:
 
 
 def mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mel scale with a logarithm in float, as Kaldi has it even in its double build: that moves log-mels by 2e-4."""
+    """The mel scale, its logarithm in float as in Kaldi's double build too: that moves log-mels by 2e-4."""
     ratio = (1 + np.asarray(hertz, np.float64) / 700).astype(np.float32)
     # Rounded from a double logarithm: numpy's own float logarithm differs between processors.
     logarithm = np.log(ratio.astype(np.float64)).astype(np.float32)

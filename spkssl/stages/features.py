@@ -1,0 +1,115 @@
+"""Stage 2: features of a data directory, by processes of this machine or by jobs of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkssl.errors import complain
+from spkssl.io import markers
+from spkssl.stages.settings import Settings, settings_options
+from spkssl.stages.stage import DIRECTORY, Run, marker, once, require, run_options, say
+
+
+@click.command()
+@settings_options
+@run_options
+@click.option("--data", type=DIRECTORY, required=True, help="Data directory with wav.scp (and segments).")
+@click.option("--out", type=DIRECTORY, help="Where the archives go (default: <data>/feats).")
+@click.option("--nj", type=click.IntRange(1), default=1, show_default=True, help="Processes, a shard each.")
+@click.option("--job", metavar="I/N", help="Make shard I of N only; the last one to finish merges.")
+@click.option("--compress", type=click.Choice(["none", "kaldi"]), help="How archives are compressed.")
+@click.option("--vad/--no-vad", default=None, help="Also write vad.scp.")
+@click.option("--resample/--no-resample", default=None, help="Accept other sample rates than the features' own.")
+@click.option("--quarantine", is_flag=True, help="Take unreadable utterances out of the set instead of stopping.")
+def features(
+    settings: Settings,
+    run: Run,
+    data: Path,
+    out: Path | None,
+    nj: int,
+    job: str | None,
+    compress: str | None,
+    vad: bool | None,
+    resample: bool | None,
+    quarantine: bool,
+) -> None:
+    """Stage 2: wav.scp -> feats.scp, utt2num_frames, utt2dur and archives of log-mel features.
+
+    The section `features` of the YAML has Kaldi's fbank options under `fbank`, and compress, vad, vad_options,
+    resample, channel. Shards that are finished are kept when the command is given again.
+    """
+    require([data / "wav.scp"], "prepare the data directory first")
+    flags = {"compress": compress, "vad": vad, "resample": resample}
+    given = {name: value for name, value in flags.items() if value is not None}
+    section = {**settings.section("features"), **given}
+    number, jobs = _parse_job(job) if job else (0, nj)  # 0: all
+    inputs = [path for path in (data / "wav.scp", data / "segments") if path.exists()]
+    tables = ["feats.scp", "utt2num_frames", "utt2dur", *(["vad.scp"] if section.get("vad") else [])]
+    outputs = [data / name for name in tables]
+    # nj is left out, as it changes nothing; so is the seed, unless the features are random
+    recipe = {"features": section, "out": str(out or data / "feats")}
+    if (section.get("fbank") or {}).get("dither"):
+        recipe["seed"] = settings.seed
+    mark, title = marker(data, "features"), f"features {data}"
+
+    def plan() -> list[Any]:
+        return _plan(settings, section, data, out or data / "feats", jobs)
+
+    def work() -> dict[str, Any]:
+        return _work(plan(), data, quarantine, run.force and not job)
+
+    if number and not run.dry_run and (run.force or markers.stale(mark, markers.recipe(recipe, inputs))):
+        mark.unlink(missing_ok=True)
+        left = _one_shard(plan(), number, quarantine, run.force)
+        say(f"{title}: shard {number} of {jobs} is done, {left} to go")
+        if left:
+            return
+    if once(run, title, mark, settings=recipe, inputs=inputs, outputs=outputs, work=work):
+        found = markers.read(mark)
+        facts = {name: found[name] for name in ("seconds", "peak_mb", "utts", "frames", "hours", "quarantined")}
+        if facts["quarantined"]:
+            # The work took utterances out of its own input; what is left there is what the features are made from.
+            markers.write(mark, markers.recipe(recipe, inputs), outputs, facts)
+
+
+def _parse_job(job: str) -> tuple[int, int]:
+    number, slash, jobs = job.partition("/")
+    if not (slash and number.isdecimal() and jobs.isdecimal() and 1 <= int(number) <= int(jobs)):
+        raise complain("--job", f"expected I/N with 1 <= I <= N, got {job!r}")
+    return int(number), int(jobs)
+
+
+def _plan(settings: Settings, section: dict[str, Any], data: Path, out: Path, jobs: int) -> list[Any]:
+    from spkssl import config
+    from spkssl.audio import extract, shards
+
+    typed = config.build(extract.FeaturesConfig, section, f"{settings.source}: features")
+    return shards.plan(data, out, typed, jobs, settings.seed)
+
+
+def _one_shard(plan: list[Any], number: int, quarantine: bool, force: bool) -> int:
+    """Make shard `number`; how many are still to be made."""
+    from spkssl.audio import shards
+
+    mine = [shard for shard in plan if shard.job == number]  # none where there are more jobs than utterances
+    if not quarantine:
+        shards.require_recordings(mine)
+    shards.make_shards(mine, force)
+    return len(shards.unfinished(plan))
+
+
+def _work(plan: list[Any], data: Path, quarantine: bool, force: bool) -> dict[str, Any]:
+    from spkssl.audio import shards
+
+    if not quarantine:
+        shards.require_recordings(plan)
+    shards.make_shards(plan, force)
+    found = shards.merge(data, plan, quarantine)
+    say(f"features {data}: {found.utts} utterances, {found.frames} frames, {found.hours:.2f} hours")
+    if found.failed:
+        say(f"features {data}: {len(found.failed)} utterances taken out, see {data / 'quarantine.features'}")
+    counts = {"utts": found.utts, "frames": found.frames, "quarantined": len(found.failed)}
+    return {**counts, "hours": round(found.hours, 4)}
