@@ -7,7 +7,7 @@ the product of how often the two were drawn, a trial within one speaker as often
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -31,7 +31,7 @@ class Interval:
     estimate: float
     low: float
     high: float
-    replicates: NDArray  # (n,)
+    replicates: NDArray = field(repr=False)  # (n,)
 
 
 def bootstrap_eer(

@@ -28,7 +28,9 @@ class Contingency:
         return int(self.counts.sum())
 
 
-def contingency(classes: ArrayLike | Contingency, clusters: ArrayLike | None = None, noise: str = "error") -> Contingency:
+def contingency(
+    classes: ArrayLike | Contingency, clusters: ArrayLike | None = None, noise: str = "error"
+) -> Contingency:
     """The table of true classes (names or numbers) against clusters (numbers), one entry per item.
 
     Items in cluster -1 are an error, are dropped, or each become a cluster of their own.
@@ -41,7 +43,8 @@ def contingency(classes: ArrayLike | Contingency, clusters: ArrayLike | None = N
         raise complain("clusters", f"got {len(clusters)} labels for {len(classes)} classes (expected as many)")
     left_out = clusters == NOISE if clusters.dtype.kind in "iu" else np.zeros(len(clusters), bool)
     if left_out.any() and noise == "error":
-        raise complain("clusters", f"{left_out.sum()} of {len(clusters)} items have no cluster", "drop them or make them singletons")
+        what = f"{left_out.sum()} of {len(clusters)} items have no cluster"
+        raise complain("clusters", what, "drop them or make them singletons")
     if noise == "drop":
         classes, clusters, left_out = classes[~left_out], clusters[~left_out], left_out[~left_out]
     if not len(classes):
@@ -60,7 +63,8 @@ def labels(values: ArrayLike | None, name: str) -> NDArray:
     """A list of labels as an array; real numbers are no labels."""
     values = np.asarray(values)
     if values.ndim != 1 or values.dtype.kind not in "iuUSb":
-        raise complain(name, f"got an array of shape {values.shape} and type {values.dtype} (expected a list of labels)")
+        what = f"got an array of shape {values.shape} and type {values.dtype} (expected a list of labels)"
+        raise complain(name, what)
     return values
 
 

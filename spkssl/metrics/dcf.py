@@ -38,14 +38,16 @@ def min_dcf(
     _check(p_target, c_miss, c_fa)
     scores = order(targets, nontargets)
     misses, false_alarms = scores.corners
+    # The script's first point rejects one sample; instead of accepting all it can give up the lowest target.
+    gives_up_one = definition == "kaldi" and misses[0] == 0 and false_alarms[0] == scores.n_nontarget
+    if gives_up_one:
+        misses = np.r_[1, misses[1:]]
     p_miss, p_fa = misses / scores.n_target, false_alarms / scores.n_nontarget
     cost = c_miss * p_target * p_miss
     cost += c_fa * (1 - p_target) * p_fa
-    if definition == "kaldi" and misses[0] == 0 and false_alarms[0] == scores.n_nontarget:
-        cost[0] = np.inf
     best = int(np.argmin(cost))
     threshold = scores.corner_threshold(best)
-    if definition == "kaldi":
+    if definition == "kaldi" and not (gives_up_one and best == 0):
         threshold = scores.previous(threshold)
     value = float(cost[best]) / _norm(p_target, c_miss, c_fa)
     return CostPoint(value, threshold, float(p_miss[best]), float(p_fa[best]))

@@ -36,10 +36,10 @@ class Det:
 def det_points(
     targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None, limit: int | None = None
 ) -> Det:
-    """The turning points of the staircase; with `limit`, about that many of them, evenly spread over the drawn curve."""
+    """The turning points of the staircase; with `limit`, at most that many, spread evenly over the drawn curve."""
     scores = order(targets, nontargets)
     curve = staircase(scores)
-    step_miss, step_fa = np.diff(curve.misses) > 0, np.diff(curve.false_alarms) > 0
+    step_miss, step_fa = np.diff(curve.misses) != 0, np.diff(curve.false_alarms) != 0
     straight = (~step_miss[1:] & ~step_miss[:-1]) | (~step_fa[1:] & ~step_fa[:-1])
     kept = np.flatnonzero(np.r_[True, ~straight, True])
     x, y = probit(curve.p_fa[kept], scores.n_nontarget), probit(curve.p_miss[kept], scores.n_target)
@@ -48,7 +48,7 @@ def det_points(
             raise complain("limit", f"got {limit} (expected at least 2 points)")
         travelled = y - x  # ascends along the curve
         chosen = np.searchsorted(travelled, np.linspace(travelled[0], travelled[-1], limit))
-        chosen = np.unique(np.r_[0, chosen.clip(max=len(kept) - 1), len(kept) - 1])
+        chosen = np.unique(np.r_[0, chosen[1:-1], len(kept) - 1])
         kept, x, y = kept[chosen], x[chosen], y[chosen]
     return Det(curve.threshold[kept], curve.p_fa[kept], curve.p_miss[kept], x, y)
 

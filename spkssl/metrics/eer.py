@@ -80,8 +80,9 @@ def _roc_max(scores: Ordered) -> ErrorPoint:
 def _sklearn(scores: Ordered) -> ErrorPoint:
     """As _roc_max on sklearn's roc_curve, which drops points in the middle of even runs (clovaai, LGL)."""
     curve = staircase(scores)
-    bends = (np.diff(curve.misses, 2) != 0) | (np.diff(curve.false_alarms, 2) != 0)
-    kept = np.flatnonzero(np.r_[True, bends, True])[::-1]
+    # Reject-all, the last point, is added after the dropping.
+    bends = (np.diff(curve.misses[:-1], 2) != 0) | (np.diff(curve.false_alarms[:-1], 2) != 0)
+    kept = np.flatnonzero(np.r_[True, bends, True, True] if len(bends) else np.ones(len(curve.misses)))[::-1]
     gap = curve.misses[kept] * scores.n_nontarget - curve.false_alarms[kept] * scores.n_target
     best = kept[np.argmin(np.abs(gap))]
     return ErrorPoint(float(max(curve.p_miss[best], curve.p_fa[best])), float(curve.threshold[best]))
@@ -104,7 +105,7 @@ def _wespeaker(scores: Ordered) -> ErrorPoint:
 
 
 def _speechbrain(scores: Ordered) -> ErrorPoint:
-    """The mean error at the point with the least |P_miss - P_fa|, accept-all left out; the lower threshold wins a draw."""
+    """The mean error where |P_miss - P_fa| is least, accept-all left out; the lower threshold wins a draw."""
     a, b = _crossing(scores)
     accepts_all = scores.counts(a) == (0, scores.n_nontarget)
     point = b if accepts_all or abs(scores.gap(b)) < abs(scores.gap(a)) else a

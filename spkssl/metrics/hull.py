@@ -1,4 +1,4 @@
-"""The lower convex hull of the staircase: pooled adjacent violators (PAV) and the hull of the ROC are the same thing."""
+"""The lower convex hull of the staircase, whose edges are the runs that pooling adjacent violators (PAV) makes."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ class Ordered:
 
     def following(self, threshold: float) -> float:
         """The least score above a threshold, +infinity if there is none."""
-        starts = [(scores, _below(scores, np.nextafter(threshold, np.inf))) for scores in (self.targets, self.nontargets)]
+        above = np.nextafter(threshold, np.inf)
+        starts = [(scores, _below(scores, above)) for scores in (self.targets, self.nontargets)]
         return min((float(scores[start]) for scores, start in starts if start < len(scores)), default=np.inf)
 
     def _target_count(self, index):
@@ -115,7 +116,7 @@ class Staircase:
 
 
 def order(targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None) -> Ordered:
-    """Sorted scores from (target scores, non-target scores), from (scores, boolean mask of the targets), or as they are.
+    """Sorted scores from (target, non-target scores), from (scores, boolean mask of the targets), or as they are.
 
     float32 stays float32, everything else becomes float64.
     """
@@ -152,7 +153,8 @@ def staircase(targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None)
 def _float(scores: ArrayLike) -> NDArray:
     scores = np.asarray(scores)
     if scores.ndim != 1 or scores.dtype.kind not in "fiu":
-        raise complain("scores", f"got an array of shape {scores.shape} and type {scores.dtype} (expected a list of numbers)")
+        what = f"got an array of shape {scores.shape} and type {scores.dtype} (expected a list of numbers)"
+        raise complain("scores", what)
     return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)
 
 
@@ -162,13 +164,14 @@ def _check(name: str, scores: NDArray) -> None:
     # Sorting puts NaN and infinities at the ends.
     if not (np.isfinite(scores[0]) and np.isfinite(scores[-1])):
         bad = np.count_nonzero(~np.isfinite(scores))
-        raise complain("scores", f"{bad} of {len(scores)} {name} scores are not finite", "repair or leave out those trials")
+        what = f"{bad} of {len(scores)} {name} scores are not finite"
+        raise complain("scores", what, "repair or leave out those trials")
 
 
 def _below(scores: NDArray, threshold: float) -> int:
     """How many of the sorted scores are less than the threshold, compared without rounding it."""
     with np.errstate(over="ignore"):
         value = scores.dtype.type(threshold)
-    if value < threshold:  # the cast rounded down: x < threshold iff x < the next representable number
+    if float(value) < threshold:  # the cast rounded down: x < threshold iff x < the next number there is
         value = np.nextafter(value, scores.dtype.type(np.inf))
     return int(np.searchsorted(scores, value))

@@ -78,14 +78,15 @@ def size_histogram(clusters: ArrayLike) -> Sizes:
 
 
 def centre_fit(x: NDArray, clusters: ArrayLike) -> CentreFit:
-    """Simplified silhouette and assignment margin of (N, D) embeddings; centres are normalised means of normalised rows.
+    """Simplified silhouette and assignment margin of (N, D) embeddings; centres are means of unit rows, made unit.
 
     The silhouette is (b - a) / max(a, b) with a, b = 1 - cosine to the own and to the rival centre, and 0 in a cluster
     of one (Rousseeuw 1987), which would else praise clusterings into single items.
     """
     clusters = labels(clusters, "clusters")
     if x.ndim != 2 or len(x) != len(clusters):
-        raise complain("clusters", f"got {len(clusters)} labels for embeddings of shape {x.shape} (expected one per row)")
+        what = f"got {len(clusters)} labels for embeddings of shape {x.shape} (expected one per row)"
+        raise complain("clusters", what)
     assigned = clusters != NOISE
     x = _unit(x[assigned].astype(np.float32, copy=False))
     _, label, sizes = np.unique(clusters[assigned], return_inverse=True, return_counts=True)
@@ -112,7 +113,8 @@ def stability(
     Items that either clustering left out are not compared.
     """
     if rounds < 1 or not 0.5 < share <= 1:
-        raise complain("stability", f"got {rounds} rounds of share {share} (expected rounds >= 1 and 0.5 < share <= 1)")
+        what = f"got {rounds} rounds of share {share} (expected rounds >= 1 and 0.5 < share <= 1)"
+        raise complain("stability", what)
     values = []
     for _ in range(rounds):
         found = np.full((2, len(x)), NOISE, np.int64)
