@@ -62,7 +62,7 @@ def _records(path: str | Path) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split(None, 1)  # of bytes: ASCII white space only
         if len(fields) != 2:
-            got = "an empty line" if not fields else f"only {fields[0]!r}".replace("b'", "'")
+            got = f"only {fields[0].decode('utf-8', 'replace')!r}" if fields else "an empty line"
             raise complain(f"{path}:{number}", f"expected a key and a value, got {got}")
         try:
             key, rest = fields[0].decode(), fields[1].rstrip().decode()
