@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from spkssl.backend.store import stored_name
 from spkssl.errors import choose
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BACKENDS: dict[str, tuple[str, str]] = {  # name -> (module, class); the module holds `Config` too
     "cosine": ("spkssl.backend.cosine", "Cosine"),
@@ -27,9 +27,12 @@ BACKENDS: dict[str, tuple[str, str]] = {  # name -> (module, class); the module 
 
 class PairBackend(Protocol):
     config: Any
+    mean: NDArray[np.float64] | None  # (D,) subtracted from embeddings, once fitted
 
-    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None) -> PairBackend:
-        """(N, D), (N,) with -1 = left out. Returns itself."""
+    def fit(
+        self, x: NDArray[Any], labels: NDArray[np.int64] | None = None, mean: NDArray[np.float64] | None = None
+    ) -> PairBackend:
+        """(N, D), (N,) with -1 = left out; `mean` (D,) is subtracted instead of that of x. Returns itself."""
 
     def project(self, x: NDArray[Any], counts: NDArray[Any] | None = None) -> Any:
         """(M, D) -> what `pairs` reads; `counts` (M,): utterances averaged into each row, 1 where None."""
@@ -61,6 +64,8 @@ def make_backend(name: str, config: Any | None = None) -> PairBackend:
 
 def load_backend(path: str | Path) -> PairBackend:
     """The fitted back-end that `save` wrote."""
+    from spkssl.backend.store import stored_name
+
     return _class_of(stored_name(path)).load(path)
 
 

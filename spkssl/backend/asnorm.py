@@ -19,7 +19,9 @@ from spkssl import rng
 from spkssl.backend import cohort as cohorts
 from spkssl.backend.cohort import Statistics
 from spkssl.backend.store import load_arrays, save_arrays
-from spkssl.backend.vectors import as_rows, blocks, dot_pairs, mean_of, unit
+from spkssl.backend.vectors import as_rows, blocks, centre, dot_pairs, unit
+
+Array = NDArray[np.float64]
 
 _CROSS_BLOCK = 1024  # enrolment rows scored against the cohort at a time
 _CROSS_PAIRS = 4096  # trials whose k scores are gathered at a time
@@ -47,13 +49,13 @@ class AsNorm:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self.mean: NDArray[np.float64] | None = None  # (D,)
+        self.mean: Array | None = None  # (D,)
         self.cohort: NDArray[Any] | None = None  # (C, D) unit vectors
 
-    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None) -> AsNorm:
-        """Mean and cohort; labels are needed for a cohort of centres only."""
+    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None, mean: Array | None = None) -> AsNorm:
+        """`mean`: (D,) subtracted instead of that of x. Labels are needed for a cohort of centres only."""
         x, config = as_rows(x), self.config
-        self.mean = mean_of(x) if config.subtract_mean else np.zeros(x.shape[1])
+        self.mean = centre(x, mean, config.subtract_mean)
         if config.cohort == "centres":
             raw = cohorts.centres(x, labels)
         else:
@@ -67,7 +69,7 @@ class AsNorm:
         rows = unit(as_rows(x, len(self.mean)), self.mean)
         return NormSide(rows, self._statistics(rows, self.cohort.astype(rows.dtype)))
 
-    def pairs(self, enrol: NormSide, test: NormSide, i: NDArray[Any], j: NDArray[Any]) -> NDArray[np.float64]:
+    def pairs(self, enrol: NormSide, test: NormSide, i: NDArray[Any], j: NDArray[Any]) -> Array:
         scores = dot_pairs(enrol.unit, test.unit, i, j)
         if self.config.type == 1:
             mean_e, std_e, mean_t, std_t = enrol.cohort.mean[i], enrol.cohort.std[i], test.cohort.mean[j], test.cohort.std[j]
@@ -76,7 +78,7 @@ class AsNorm:
             mean_t, std_t = self._cross(test, enrol, j, i)
         return 0.5 * ((scores - mean_e) / std_e + (scores - mean_t) / std_t)
 
-    def score(self, enrol: NDArray[Any], test: NDArray[Any], counts: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    def score(self, enrol: NDArray[Any], test: NDArray[Any], counts: NDArray[Any] | None = None) -> Array:
         rows = np.arange(len(enrol))
         return self.pairs(self.project(enrol), self.project(test), rows, rows)
 
@@ -99,9 +101,7 @@ class AsNorm:
         top = cohorts.clip_top(self.config.top_k, len(cohort))
         return cohorts.statistics(rows, cohort, top, self.config.deviation, keep=self.config.type == 2)
 
-    def _cross(
-        self, side: NormSide, other: NormSide, i: NDArray[Any], j: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _cross(self, side: NormSide, other: NormSide, i: NDArray[Any], j: NDArray[Any]) -> tuple[Array, Array]:
         """Mean and deviation of side i[p]'s scores against the cohort members nearest to other j[p]: (P,) each.
 
         Trials are taken in the order of i, so each row meets the cohort once.

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spkssl.backend.store import load_arrays, save_arrays
-from spkssl.backend.vectors import as_rows, dot_pairs, mean_of, unit
+from spkssl.backend.vectors import as_rows, centre, dot_pairs, unit
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,11 @@ class Config:
 class Cosine:
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self.mean: NDArray[np.float64] | None = None  # (D,)
+        self.mean: Array | None = None  # (D,)
 
-    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Cosine:
-        """Labels are not looked at."""
-        x = as_rows(x)
-        self.mean = mean_of(x) if self.config.subtract_mean else np.zeros(x.shape[1])
+    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None, mean: Array | None = None) -> Cosine:
+        """`mean`: (D,) subtracted instead of that of x. Labels are not looked at."""
+        self.mean = centre(as_rows(x), mean, self.config.subtract_mean)
         return self
 
     def project(self, x: NDArray[Any], counts: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -35,12 +36,10 @@ class Cosine:
         assert self.mean is not None, "fit comes before project"
         return unit(as_rows(x, len(self.mean)), self.mean)
 
-    def pairs(
-        self, enrol: NDArray[Any], test: NDArray[Any], i: NDArray[Any], j: NDArray[Any]
-    ) -> NDArray[np.float64]:
+    def pairs(self, enrol: NDArray[Any], test: NDArray[Any], i: NDArray[Any], j: NDArray[Any]) -> Array:
         return dot_pairs(enrol, test, i, j)
 
-    def score(self, enrol: NDArray[Any], test: NDArray[Any], counts: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    def score(self, enrol: NDArray[Any], test: NDArray[Any], counts: NDArray[Any] | None = None) -> Array:
         rows = np.arange(len(enrol))
         return self.pairs(self.project(enrol), self.project(test), rows, rows)
 

@@ -37,12 +37,30 @@ def write_plda(path: str | Path, model: PldaModel, *, binary: bool = True) -> No
 
 
 def read_lda(path: str | Path) -> Affine:
-    """The matrix of ivector-compute-lda, (d, D + 1), or a linear one with an offset column of its own."""
+    """The matrix of ivector-compute-lda: (d, D + 1), the offset in its last column."""
     return Affine(read_matrix(path))
 
 
 def write_lda(path: str | Path, affine: Affine, *, binary: bool = True) -> None:
     write_array(path, affine.matrix, binary=binary)
+
+
+def read_folder(folder: Path) -> tuple[Array, Affine | None, PldaModel]:
+    """mean.vec, transform.mat (where there is one) and plda, the names of Kaldi's recipes."""
+    transform = folder / "transform.mat"
+    affine = read_lda(transform) if transform.exists() else None
+    mean, model = read_vector(folder / "mean.vec"), read_plda(folder / "plda")
+    before, after = (len(mean), model.dim) if affine is None else (affine.matrix.shape[1] - 1, affine.matrix.shape[0])
+    if (before, after) != (len(mean), model.dim):
+        raise complain(folder, f"sizes do not fit: mean {len(mean)}, transform {before} to {after}, plda {model.dim}")
+    return mean, affine, model
+
+
+def write_folder(folder: Path, mean: Array, affine: Affine | None, model: PldaModel) -> None:
+    write_array(folder / "mean.vec", mean)
+    if affine is not None:
+        write_lda(folder / "transform.mat", affine)
+    write_plda(folder / "plda", model)
 
 
 def read_matrix(path: str | Path) -> Array:

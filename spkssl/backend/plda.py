@@ -53,8 +53,11 @@ class Plda:
         self.model: PldaModel | None = None
         self.objective: list[float] = []  # log-likelihood per vector, by EM iteration
 
-    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None) -> Plda:
-        """Label -1 = left out of LDA and PLDA; the mean is that of all rows."""
+    def fit(self, x: NDArray[Any], labels: NDArray[np.int64] | None = None, mean: Array | None = None) -> Plda:
+        """Label -1 = left out of LDA and PLDA; training is centred with the mean of all rows.
+
+        `mean`: (D,) subtracted instead when scoring.
+        """
         x, config = as_rows(x), self.config
         labels = as_labels(labels, len(x), "PLDA")
         self.mean, self.affine = mean_of(x), None
@@ -67,6 +70,7 @@ class Plda:
                 self.affine, _ = compute_whitening(stats, dim)
         model, self.objective = train_plda(stats_of(x, labels, self._chain), config.iterations)
         self.model = model.smooth(config.smoothing)
+        self.mean = self.mean if mean is None else np.asarray(mean, np.float64)
         return self
 
     def adapt(self, x: NDArray[Any]) -> Plda:

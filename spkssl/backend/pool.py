@@ -1,10 +1,10 @@
-"""The embeddings a list of trials needs, each once: averages of enrolment models, and utterances both sides share."""
+"""The embeddings that lists of trials need, each once: averages of enrolment models, utterances both sides share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,22 @@ from spkssl.errors import complain, some
 from spkssl.io.trials import Trials
 
 Average = Literal["raw", "normalised"]
+Rows = tuple[int, ...]
+
+
+class Request(NamedTuple):
+    """One list of trials over a set of embeddings."""
+
+    trials: Trials
+    models: Mapping[str, Sequence[str]] | None = None  # enrolment -> utterances; None: enrolments are utterances
+    where: object = "trials"  # the file, for messages
+
+
+class Sides(NamedTuple):
+    """Rows of the pool; -1 where a name is in no trial and has no embedding."""
+
+    enrol: NDArray[np.int64]  # (E,) of each enrolment name of the trials
+    test: NDArray[np.int64]  # (T,) of each test name
 
 
 @dataclass(frozen=True)
@@ -20,51 +36,48 @@ class Pool:
     names: list[str]  # of the rows: utterances, and models that average several
     x: NDArray[Any]  # (M, D)
     counts: NDArray[np.int64]  # (M,) utterances averaged
-    members: list[tuple[int, ...]]  # rows of the source embeddings behind each row
-    enrol: NDArray[np.int64]  # (E,) row of each enrolment name of the trials
-    test: NDArray[np.int64]  # (T,) row of each test name
+    members: list[Rows]  # rows of the source embeddings behind each row
+    sides: list[Sides]  # one for each request
 
 
 def make_pool(
-    trials: Trials,
+    requests: Sequence[Request],
     keys: Sequence[str],
     x: NDArray[Any],
-    models: Mapping[str, Sequence[str]] | None = None,
-    *,
     average: Average = "raw",
     mean: NDArray[np.float64] | None = None,
-    where: object = "trials",
 ) -> Pool:
-    """Look up every name of the trials among `keys` (and `models`, where enrolments are lists of utterances).
+    """Look up every name of the trials among `keys`, the names of the rows of `x`.
 
     `average`: "raw" averages the vectors as they are (Kaldi ivector-mean, wespeaker); "normalised" averages the unit
-    vectors of x - mean, which is a different system. `where`: the trials' file, for messages.
+    vectors of x - mean, which is a different system.
     """
     row_of = {key: row for row, key in enumerate(keys)}
-    used_enrol = np.bincount(trials.enrol, minlength=len(trials.enrol_names)) > 0
-    used_test = np.bincount(trials.test, minlength=len(trials.test_names)) > 0
-    if models is not None:
-        enrol = [_members(name, models, row_of, used, where) for name, used in zip(trials.enrol_names, used_enrol, strict=True)]
-    else:
-        enrol = [(row_of[name],) if name in row_of else () for name in trials.enrol_names]
-    test = [(row_of[name],) if name in row_of else () for name in trials.test_names]
-    _require_found(trials.enrol_names, trials.enrol, used_enrol, enrol, where)
-    _require_found(trials.test_names, trials.test, used_test, test, where)
-    place: dict[tuple[int, ...], int] = {}
-    enrol_rows = np.array([place.setdefault(rows, len(place)) if rows else -1 for rows in enrol], np.int64)
-    test_rows = np.array([place.setdefault(rows, len(place)) if rows else -1 for rows in test], np.int64)
-    names = [""] * len(place)
-    for labels, rows in ((trials.test_names, test_rows), (trials.enrol_names, enrol_rows)):
-        for name, row in zip(labels, rows.tolist(), strict=True):
-            if row >= 0:
-                names[row] = name
+    place: dict[Rows, int] = {}
+    names: list[str] = []
+    sides = []
+    for request in requests:
+        trials, pair = request.trials, []
+        for labels, index, models in (
+            (trials.enrol_names, trials.enrol, request.models),
+            (trials.test_names, trials.test, None),
+        ):
+            used = np.bincount(index, minlength=len(labels)) > 0
+            found = [_members(name, models, row_of, request.where) if use else () for name, use in zip(labels, used, strict=True)]
+            _require_found(labels, index, used, found, request.where)
+            for name, rows in zip(labels, found, strict=True):
+                if rows and rows not in place:
+                    place[rows] = len(place)
+                    names.append(name)
+            pair.append(np.array([place.get(rows, -1) for rows in found], np.int64))
+        sides.append(Sides(*pair))
     members = list(place)
     counts = np.array([len(rows) for rows in members], np.int64)
-    return Pool(names, averages(x, members, average, mean), counts, members, enrol_rows, test_rows)
+    return Pool(names, averages(x, members, average, mean), counts, members, sides)
 
 
 def averages(
-    x: NDArray[Any], members: Sequence[tuple[int, ...]], average: Average = "raw", mean: NDArray[np.float64] | None = None
+    x: NDArray[Any], members: Sequence[Rows], average: Average = "raw", mean: NDArray[np.float64] | None = None
 ) -> NDArray[Any]:
     """Mean vector of each group of rows, in the type of `x`: (M, D)."""
     out = x[np.fromiter((rows[0] for rows in members), np.int64, len(members))]
@@ -85,22 +98,20 @@ def _mean_direction(vectors: NDArray[np.float64], mean: NDArray[np.float64] | No
     return centre + (offsets / norms).mean(axis=0)
 
 
-def _members(
-    name: str, models: Mapping[str, Sequence[str]], row_of: Mapping[str, int], used: bool, where: object
-) -> tuple[int, ...]:
-    if name not in models:
-        return ()
-    missing = [utt for utt in models[name] if utt not in row_of]
-    if missing and used:
+def _members(name: str, models: Mapping[str, Sequence[str]] | None, row_of: Mapping[str, int], where: object) -> Rows:
+    if models is None:
+        return (row_of[name],) if name in row_of else ()
+    missing = [utt for utt in models.get(name, ()) if utt not in row_of]
+    if missing:
         raise complain(where, f"enrolment {name} needs {some(missing)}, of which there is no embedding", "extract them")
-    return tuple(row_of[utt] for utt in models[name] if utt in row_of)
+    return tuple(row_of[utt] for utt in models.get(name, ()))
 
 
 def _require_found(
-    names: Sequence[str], index: NDArray[Any], used: NDArray[np.bool_], found: Sequence[tuple[int, ...]], where: object
+    names: Sequence[str], index: NDArray[Any], used: NDArray[np.bool_], found: Sequence[Rows], where: object
 ) -> None:
     absent = np.array([not rows for rows in found]) & used
     if absent.any():
-        line = int(np.argmax(absent[index])) + 1  # a trials file has no empty lines
+        line = int(np.argmax(absent[index])) + 1  # a list of trials has no empty lines
         missing = some(name for name, gone in zip(names, absent, strict=True) if gone)
         raise complain(f"{where}:{line}", f"there is no embedding of {missing}", "extract what is missing")

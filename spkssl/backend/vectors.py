@@ -60,6 +60,13 @@ def mean_of(x: NDArray[Any]) -> NDArray[np.float64]:
     return x.mean(axis=0, dtype=np.float64)
 
 
+def centre(x: NDArray[Any], mean: NDArray[np.float64] | None, subtract: bool) -> NDArray[np.float64]:
+    """What is to be subtracted: the given mean, or that of x, or nothing."""
+    if not subtract:
+        return np.zeros(x.shape[1])
+    return mean_of(x) if mean is None else np.asarray(mean, np.float64)
+
+
 def unit(x: NDArray[Any], mean: NDArray[np.float64] | None = None) -> NDArray[Any]:
     """Rows minus the mean, scaled to length 1, in the type of `x`. A row that becomes zero is a RowError."""
     out = np.empty_like(x)

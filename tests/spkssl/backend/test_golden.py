@@ -9,7 +9,7 @@ from spkssl.backend.class_stats import stats_of
 from spkssl.backend.cosine import Cosine
 from spkssl.backend.kaldi_files import read_plda, write_plda
 from spkssl.backend.lda import Affine, compute_lda
-from spkssl.backend.pool import make_pool
+from spkssl.backend.pool import Request, make_pool
 from spkssl.backend.plda import Config, Plda
 from spkssl.backend.plda_em import train_plda
 from spkssl.backend.plda_model import PldaModel
@@ -61,9 +61,9 @@ def same_signs(ours, theirs):
 
 def score(kaldi, backend, enrol="enroll_utt", models=None):
     trials = trials_of(kaldi, enrol)
-    pool = make_pool(trials, kaldi["keys"], kaldi["eval"], models)
+    pool = make_pool([Request(trials, models)], kaldi["keys"], kaldi["eval"])
     side = backend.project(pool.x, pool.counts)
-    return backend.pairs(side, side, pool.enrol[trials.enrol], pool.test[trials.test])
+    return backend.pairs(side, side, pool.sides[0].enrol[trials.enrol], pool.sides[0].test[trials.test])
 
 
 def test_mean_is_kaldis(kaldi):
