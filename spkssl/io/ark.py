@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import kaldiio.matio
 import numpy as np
@@ -167,7 +168,7 @@ def write_ark(
     return len(locations)
 
 
-def _write(file, ark: str | Path, key: str, array: NDArray, compress: str) -> None:
+def _write(file: IO[bytes], ark: str | Path, key: str, array: NDArray, compress: str) -> None:
     if array.dtype not in (np.float32, np.float64, np.int32) or array.ndim not in (1, 2):
         what = f"cannot hold {array.dtype} of shape {array.shape} (expected float matrices and vectors, int32 vectors)"
         raise complain(ark, f"{key}: {what}")

@@ -84,16 +84,17 @@ def test_crop_outside_the_matrix_is_an_input_error(start, count):
         ark.rows("ark/fm.ark:1667", start, count)
 
 
-def test_crop_does_not_touch_the_rest_of_the_matrix(tmp_path):
+def test_crop_does_not_touch_the_rest_of_the_matrix(tmp_path, monkeypatch):
     ark.write_ark(tmp_path / "a.ark", tmp_path / "a.scp", {"u": np.arange(40, dtype=np.float32).reshape(20, 2)})
     location = ark.read_scp(tmp_path / "a.scp")["u"]
-    asked = []
-    real = os.preadv
-    try:
-        os.preadv = lambda fd, buffers, offset: asked.append((offset, sum(map(len, buffers)))) or real(fd, buffers, offset)
-        ark.rows(location, 5, 3)
-    finally:
-        os.preadv = real
+    asked, preadv = [], os.preadv
+
+    def spy(descriptor, buffers, offset):
+        asked.append((offset, sum(map(len, buffers))))
+        return preadv(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", spy)
+    ark.rows(location, 5, 3)
     assert asked == [(2 + 15 + 5 * 8, 3 * 8)]
 
 
@@ -177,9 +178,12 @@ def _complete(path):
 @pytest.mark.parametrize("location", ["cat a.ark |", "| cat", "a|b.ark:5"])
 def test_pipes_are_refused(tmp_path, location):
     (tmp_path / "a.scp").write_text(f"k {location}\n")
-    for call in (lambda: ark.read(location), lambda: ark.read_scp(tmp_path / "a.scp"), lambda: list(ark.read_ark(location))):
-        with pytest.raises(InputError, match="pipe"):
-            call()
+    with pytest.raises(InputError, match="pipe"):
+        ark.read(location)
+    with pytest.raises(InputError, match="pipe"):
+        ark.read_scp(tmp_path / "a.scp")
+    with pytest.raises(InputError, match="pipe"):
+        list(ark.read_ark(location))
 
 
 def test_pickle_inside_an_archive_is_not_unpickled(tmp_path):
@@ -215,8 +219,9 @@ def test_two_byte_codes_span_the_range(tmp_path):
     assert np.frombuffer(content[24:], "<u2").tolist() == [0, 21845, 43690, 65535]
 
 
-# Kaldi's own 8-bit codes of m100x40 and m300x80 are off by this much; ours may not be worse.
-@pytest.mark.parametrize(("compress", "name"), [("kaldi", "cm1"), ("speech", "cm2"), ("two-byte", "cm3"), ("one-byte", "cm5")])
+@pytest.mark.parametrize(
+    ("compress", "name"), [("kaldi", "cm1"), ("speech", "cm2"), ("two-byte", "cm3"), ("one-byte", "cm5")]
+)
 def test_compression_is_as_exact_as_kaldis(tmp_path, compress, name):
     plain, true = np.load("ark/fm.npz"), np.load(f"ark/{name}.npz")
     ark.write_ark(tmp_path / "a.ark", tmp_path / "a.scp", {key: plain[key] for key in plain.files}, compress)
@@ -261,7 +266,7 @@ def test_what_is_written_comes_back(tmp_path_factory, items):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.floats(-1e4, 1e4, width=32)),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.floats(-1e4, 1e4, width=32)),
     st.sampled_from(["kaldi", "speech", "two-byte", "one-byte"]),
     st.data(),
 )

@@ -59,7 +59,9 @@ def test_durations_of_segments_are_their_lengths(tmp_path):
     assert write(tmp_path / "a", wav_scp="r r.wav\n", segments="u r 0.5 2\n").durations == {"u": 1.5}
 
 
-@pytest.mark.parametrize(("name", "line"), [("utt2num_frames", "u 1.5"), ("utt2num_frames", "u 0"), ("utt2dur", "u nan")])
+@pytest.mark.parametrize(
+    ("name", "line"), [("utt2num_frames", "u 1.5"), ("utt2num_frames", "u 0"), ("utt2dur", "u nan")]
+)
 def test_numbers_must_be_positive(tmp_path, name, line):
     data = write(tmp_path / "a", **{name: line + "\n"})
     with pytest.raises(InputError, match=f"{name}: u: expected a positive number"):

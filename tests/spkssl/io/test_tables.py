@@ -65,6 +65,7 @@ def test_lists_that_could_not_be_read_back_are_not_written(tmp_path, lists):
 
 
 def test_order_is_that_of_bytes(tmp_path):
-    write_table(tmp_path / "t", {"id10-a": 1, "id1-a": 2, "id1_a": 3, "id1/a": 4, "é": 5, "Z": 6, "\U0001f600": 7, "\uffee": 8})
+    keys = ["id10-a", "id1-a", "id1_a", "id1/a", "é", "Z", "\U0001f600", "\uffee"]
+    write_table(tmp_path / "t", dict.fromkeys(keys, 1))
     keys = [line.split()[0] for line in (tmp_path / "t").read_bytes().splitlines()]
     assert keys == sorted(keys) and keys[:4] == [b"Z", b"id1-a", b"id1/a", b"id10-a"]
