@@ -7,6 +7,10 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("quiet", deadline=None)  # a busy machine is no defect
+settings.load_profile("quiet")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@
 set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C PYTHONUNBUFFERED=1
+# glibc: keep freed memory instead of handing it back and faulting it in again at every step; training on the CPU
+# runs half as fast again. The two belong together.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 
 recipe=${BASH_SOURCE[1]}
 here=$(cd "$(dirname "$recipe")" && pwd)

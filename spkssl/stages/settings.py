@@ -18,6 +18,8 @@ from spkssl.io.atomic import write_text
 
 C = TypeVar("C")
 
+_FLAGS = {"seed": "seed", "input_mode": "data.input"}  # options that are short for a setting
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -42,11 +44,9 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def gather(ctx: click.Context, param: click.Parameter, value: str | None) -> Settings:
         overrides = list(ctx.params.pop("overrides", None) or ())
-        seed = ctx.params.pop("seed", None)
-        tree = config.override(config.read_yaml(value) if value else {}, overrides)
-        if seed is not None:
-            tree["seed"] = seed
-        return Settings(tree, value or "command line")
+        given = {name: ctx.params.pop(name, None) for name in _FLAGS}
+        overrides += [f"{_FLAGS[name]}={value}" for name, value in given.items() if value is not None]
+        return Settings(config.override(config.read_yaml(value) if value else {}, overrides), value or "command line")
 
     options = [
         click.option("--set", "overrides", multiple=True, is_eager=True, metavar="A.B=C", help="Override one setting."),
@@ -64,3 +64,14 @@ def write_resolved(exp: Path, sections: Mapping[str, Any]) -> None:
     tree = config.read_yaml(path) if path.exists() else {}
     tree.update({name: config.to_dict(section) for name, section in sections.items()})
     write_text(path, config.dump_yaml(tree))
+
+
+def input_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--input feats|wave`, short for the setting `data.input`. Goes below `settings_options`."""
+    return click.option(
+        "--input",
+        "input_mode",
+        type=click.Choice(["feats", "wave"]),
+        is_eager=True,
+        help="Read features or audio in training (default: the YAML's, or feats).",
+    )(command)

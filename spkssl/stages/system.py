@@ -9,11 +9,12 @@ from typing import Any, Literal
 from spkssl import config
 from spkssl.audio.augment.config import AUGMENTS
 from spkssl.audio.extract import FeaturesConfig
+from spkssl.backend.scoring import ScoreConfig
 from spkssl.cluster import ClusterConfig
+from spkssl.data.samplers import SamplerConfig
 from spkssl.methods import configs
 from spkssl.nn.embedder import encoder_configs
 from spkssl.nn.frontend import FrontendConfig
-from spkssl.stages.score import ScoreConfig
 from spkssl.stages.settings import Settings
 from spkssl.training.loop import LoopConfig
 
@@ -26,8 +27,6 @@ class DataConfig:
     input: Literal["feats", "wave"] = "feats"
     cache_gb: float = 2.0  # features are kept in memory when they fit in this
     workers: int = 0  # processes that prepare batches; 0: the training process itself
-    sampler: Literal["random", "pk"] = "random"
-    per_class: int = 2  # pk: utterances of each class in a batch
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class FrontendSection:
 class PretrainConfig:
     method: Any = config.choice(lambda: configs("pretrain"), "dino")
     loop: LoopConfig = LoopConfig()
+    sampler: SamplerConfig = SamplerConfig()
     augment: Any = config.choice(lambda: AUGMENTS, "mini")
 
 
@@ -49,9 +49,9 @@ class PretrainConfig:
 class RetrainConfig:
     method: Any = config.choice(lambda: configs("retrain"), "aam")
     loop: LoopConfig = LoopConfig()
+    sampler: SamplerConfig = SamplerConfig()
     augment: Any = config.choice(lambda: AUGMENTS, "mini")
     start: Literal["scratch", "pretrain", "previous"] = "scratch"  # whose encoder weights a round begins with
-    min_cluster: int = 1  # smaller clusters are left out
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def train(
     bar = tqdm(total=t.total, initial=t.step, desc=out.name, unit="step", disable=None if dist.rank() == 0 else True)
     while t.step < t.total:
         clock = _Clock()
-        for micros in loader.epoch(t.epoch, first_step=t.step % t.steps_per_epoch, device=device):
+        for micros in loader.epoch(t.epoch, t.step % t.steps_per_epoch, device):
             clock.data_came()
             lr = set_lr(optimizer, config.optim, config.batch_size, t)
             rng.seed_torch(seed, "step", t.step, dist.rank())

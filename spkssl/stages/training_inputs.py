@@ -1,0 +1,37 @@
+"""What decides the result of a training stage: settings and files. Read without importing torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spkssl.stages.settings import Settings
+from spkssl.stages.stage import made_by
+
+_DECIDES = ("features", "frontend", "encoder")
+_FREE = ("checkpoint_every", "keep", "log_every", "health")  # of the loop: how it is watched, not what it does
+
+
+def training_slice(settings: Settings, part: str) -> dict[str, Any]:
+    """The settings that decide the weights."""
+    section = settings.section(part)
+    loop = {key: value for key, value in (section.get("loop") or {}).items() if key not in _FREE}
+    data = {key: value for key, value in settings.section("data").items() if key not in ("workers", "cache_gb")}
+    return {
+        "seed": settings.seed,
+        "data": data,
+        part: {**section, "loop": loop},
+        **{name: settings.section(name) for name in _DECIDES},
+    }
+
+
+def training_inputs(settings: Settings, data: Path) -> list[Path]:
+    """The tables of the training, noise and RIR sets, and what stage 2 says it made of them."""
+    config = settings.section("data")
+    sets = {name: data / config.get(name, name) for name in ("train", "noise", "rir")}
+    tables = [sets["train"] / "wav.scp"]
+    for name in ("noise", "rir"):  # a system without augmentation needs neither
+        tables += [path for path in (sets[name] / "wav.scp",) if path.exists()]
+    if config.get("input", "feats") == "feats":
+        tables += [sets["train"] / "feats.scp", *made_by(sets["train"], "features"), *made_by(sets["noise"], "features")]
+    return tables
