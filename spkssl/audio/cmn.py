@@ -23,6 +23,8 @@ def sliding_cmn(
     frames = features.shape[-2]
     if window < 1 or min_window < 1:
         raise ValueError(f"windows must have at least one frame, got {window} and {min_window}")
+    if not center and min_window > window:
+        raise ValueError(f"min_window must not exceed window = {window}, got {min_window}")
     if frames == 0:
         return features.clone()
     start, stop = _window_edges(frames, window, center, min_window, features.device)

@@ -156,7 +156,7 @@ class Spectrum(nn.Module):
             raise ValueError("dither needs a generator")
         lead, count = waves.shape[:-1], self.num_frames(waves.shape[-1])
         with torch.autocast(waves.device.type, enabled=False):
-            flat = waves.reshape(-1, waves.shape[-1]).to(self.dtype) * INT16  # (B, samples)
+            flat = waves.reshape(math.prod(lead), waves.shape[-1]).to(self.dtype) * INT16  # (B, samples)
             blocks = [self._block(part, generator) for part in self._frames(flat, count)]
         if not blocks:
             return waves.new_zeros((*lead, count, self.dim), dtype=self.dtype)
