@@ -69,8 +69,7 @@ def compare(a, b):
     return float(np.corrcoef(a.flatten(), b.flatten())[0, 1]), DECIBELS * float((a - b).square().mean().sqrt())
 
 
-# Measured: 0 dB .978 1.58; 5 dB .980 1.66; 10 dB .985 1.64; 20 dB .994 1.34. Two sounds added as powers lack
-# the cross terms, which alone make 1.5 dB where both are equally loud.
+# Measured: 0 dB .973 and 1.19 dB, 5 dB .978 and 1.20, 10 dB .984 and 1.18, 20 dB .993 and 1.06. Sounds added as powers lack the cross terms of added waves.
 @pytest.mark.parametrize(("snr", "correlation", "rms"), [(0, 0.96, 2.1), (5, 0.96, 2.1), (10, 0.97, 2.1), (20, 0.98, 1.8)])
 def test_noise_on_log_mels_is_noise_on_audio(both, record_property, snr, correlation, rms):
     by_wave, by_feats = both
@@ -81,7 +80,7 @@ def test_noise_on_log_mels_is_noise_on_audio(both, record_property, snr, correla
 
 def test_reverberation_on_log_mels_is_reverberation_on_audio(both, record_property):
     by_wave, by_feats = both
-    got = compare(by_wave(reverb=True), by_feats(reverb=True))
+    got = compare(by_wave(reverb=True), by_feats(reverb=True))  # measured .963, 3.3 dB; untouched: .76, 12 dB
     record_property("correlation, rms in dB", got)
     assert got[0] > 0.94 and got[1] < 3.8
 
@@ -89,7 +88,8 @@ def test_reverberation_on_log_mels_is_reverberation_on_audio(both, record_proper
 @pytest.mark.parametrize("snr", [0, 10])
 def test_noise_after_reverberation_is_alike_in_both_modes(both, record_property, snr):
     by_wave, by_feats = both
-    got = compare(by_wave(noise=True, snr=snr, reverb=True), by_feats(noise=True, snr=snr, reverb=True))
+    plan = {"noise": True, "snr": snr, "reverb": True}
+    got = compare(by_wave(**plan), by_feats(**plan))  # measured 0 dB .929 and 1.9 dB, 10 dB .926 and 2.3
     record_property("correlation, rms in dB", got)
     assert got[0] > 0.91 and got[1] < 3.5
 
@@ -120,7 +120,7 @@ def test_equalisation_is_alike_in_both_modes(both):
 
 def test_masks_silence_the_same_frames_and_bands(both):
     by_wave, by_feats = both
-    masks = {"time_mask": torch.tensor([[[9.0, 0.5]]]).repeat(24, 1, 1), "mel_mask": torch.tensor([[[5.0, 0.4]]]).repeat(24, 1, 1)}
+    masks = {name: torch.tensor([[mask]]).repeat(24, 1, 1) for name, mask in (("time_mask", [9.0, 0.5]), ("mel_mask", [5.0, 0.4]))}
     floor = np.log(1.1920929e-07)
     a, b = by_wave(**masks), by_feats(**masks)
     hit = b[0] < floor + 1e-4
