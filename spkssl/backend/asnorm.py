@@ -72,7 +72,8 @@ class AsNorm:
     def pairs(self, enrol: NormSide, test: NormSide, i: NDArray[Any], j: NDArray[Any]) -> Array:
         scores = dot_pairs(enrol.unit, test.unit, i, j)
         if self.config.type == 1:
-            mean_e, std_e, mean_t, std_t = enrol.cohort.mean[i], enrol.cohort.std[i], test.cohort.mean[j], test.cohort.std[j]
+            mean_e, std_e = enrol.cohort.mean[i], enrol.cohort.std[i]
+            mean_t, std_t = test.cohort.mean[j], test.cohort.std[j]
         else:
             mean_e, std_e = self._cross(enrol, test, i, j)
             mean_t, std_t = self._cross(test, enrol, j, i)

@@ -85,6 +85,7 @@ def stats_of(x: NDArray[Any], labels: NDArray[np.int64], transform: Transform | 
 def require_trainable(stats: ClassStats, where: str) -> None:
     """Kaldi's conditions: more vectors than dimensions, and a class with two vectors."""
     if stats.num_vectors <= stats.dim:
-        raise complain(where, f"{stats.num_vectors} labelled embeddings are too few (expected more than the dimension {stats.dim})")
+        what = f"{stats.num_vectors} labelled embeddings are too few (expected more than the dimension {stats.dim})"
+        raise complain(where, what)
     if stats.counts.max() < 2:
         raise complain(where, "every class has one embedding, so there is nothing within classes to measure")

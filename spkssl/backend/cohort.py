@@ -62,7 +62,11 @@ def clip_top(top: int, size: int) -> int:
 
 
 def statistics(
-    unit: NDArray[Any], cohort: NDArray[Any], top: int | None = None, deviation: Deviation = "population", keep: bool = False
+    unit: NDArray[Any],
+    cohort: NDArray[Any],
+    top: int | None = None,
+    deviation: Deviation = "population",
+    keep: bool = False,
 ) -> Statistics:
     """Mean and deviation of each row's `top` highest scores (all where None) against the (C, D) cohort."""
     k = len(cohort) if top is None else top

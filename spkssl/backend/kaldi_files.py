@@ -97,7 +97,8 @@ class _Source:
     def token(self, expected: bytes) -> None:
         found = self._word()
         if found != expected:
-            raise complain(self.path, f"not a Kaldi file of this kind (got {found[:20]!r}, expected {expected.decode()})")
+            what = f"not a Kaldi file of this kind (got {found[:20]!r}, expected {expected.decode()})"
+            raise complain(self.path, what)
 
     def array(self, dims: int) -> Array:
         """The next vector (dims 1) or matrix (dims 2), as float64, all finite."""
@@ -128,7 +129,8 @@ class _Source:
         shape = tuple(self._int32() for _ in range(dims))
         if min(shape) < 0:
             raise complain(self.path, f"impossible size {shape}")
-        values = np.frombuffer(self._take(int(np.prod(shape, dtype=np.int64)) * int(_TYPES[kind][0][-1])), _TYPES[kind][0])
+        dtype = np.dtype(_TYPES[kind][0])
+        values = np.frombuffer(self._take(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize), dtype)
         return values.reshape(shape).astype(np.float64)
 
     def _int32(self) -> int:

@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 from spkssl.backend.class_stats import ClassStats, require_trainable
 from spkssl.errors import complain
 
+Array = NDArray[np.float64]
+
 _FLOOR = 1e-6  # of the largest eigenvalue: ivector-compute-lda --covar-floor
 
 
 @dataclass(frozen=True)
 class Affine:
-    matrix: NDArray[np.float64]  # (d, D + 1), the last column is the offset, as Kaldi stores it
+    matrix: Array  # (d, D + 1), the last column is the offset, as Kaldi stores it
 
-    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, x: Array) -> Array:
         """(N, D) -> (N, d)."""
         return x @ self.matrix[:, :-1].T + self.matrix[:, -1]
 
 
-def compute_lda(stats: ClassStats, dim: int, total_covariance_factor: float = 0.0) -> tuple[Affine, NDArray[np.float64]]:
+def compute_lda(stats: ClassStats, dim: int, total_covariance_factor: float = 0.0) -> tuple[Affine, Array]:
     """The map and the `dim` largest ratios of between- to within-class variance."""
     require_trainable(stats, "LDA")
     _check_dim(dim, stats.dim, "LDA")
@@ -37,7 +39,7 @@ def compute_lda(stats: ClassStats, dim: int, total_covariance_factor: float = 0.
     return _about(rows, stats.mean), ratios[::-1][:dim]
 
 
-def compute_whitening(stats: ClassStats, dim: int, eps: float = 0.0) -> tuple[Affine, NDArray[np.float64]]:
+def compute_whitening(stats: ClassStats, dim: int, eps: float = 0.0) -> tuple[Affine, Array]:
     """PCA whitening diag((s + eps)^-1/2) U^T of the total covariance, and its `dim` largest eigenvalues."""
     _check_dim(dim, stats.dim, "PCA")
     s, U = scipy.linalg.eigh(stats.total / stats.num_vectors)
@@ -46,7 +48,7 @@ def compute_whitening(stats: ClassStats, dim: int, eps: float = 0.0) -> tuple[Af
     return _about((U / np.sqrt(scale)).T, stats.mean), s
 
 
-def _about(rows: NDArray[np.float64], mean: NDArray[np.float64]) -> Affine:
+def _about(rows: Array, mean: Array) -> Affine:
     return Affine(np.hstack([rows, -(rows @ mean)[:, None]]))
 
 

@@ -125,7 +125,8 @@ class Plda:
 
     def save(self, path: str | Path) -> None:
         assert self.mean is not None and self.model is not None, "fit comes before save"
-        arrays = {"mean": self.mean, "plda_mean": self.model.mean, "transform": self.model.transform, "psi": self.model.psi}
+        model = self.model
+        arrays = {"mean": self.mean, "plda_mean": model.mean, "transform": model.transform, "psi": model.psi}
         if self.affine is not None:
             arrays["affine"] = self.affine.matrix
         save_arrays(path, self.config, arrays)

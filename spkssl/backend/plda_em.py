@@ -26,7 +26,9 @@ def train_plda(stats: ClassStats, iterations: int = 10) -> tuple[PldaModel, list
     return model, objective
 
 
-def _iterate(within: Array, between: Array, centres: Array, scatter: Array, counts: Array) -> tuple[Array, Array, float]:
+def _iterate(
+    within: Array, between: Array, centres: Array, scatter: Array, counts: Array
+) -> tuple[Array, Array, float]:
     """One EM step, in the basis of A W A^T = I, A B A^T = diag(psi).
 
     There V_k = (B^-1 + n_k W^-1)^-1 is diag(psi / (1 + n_k psi)), so a class costs D instead of a D x D inverse, and

@@ -85,7 +85,8 @@ def diagonalise(within: Array, between: Array) -> tuple[Array, Array]:
     try:
         C = scipy.linalg.cholesky(within, lower=True)  # W = C C^T
     except scipy.linalg.LinAlgError:
-        raise complain("PLDA", "the within-class covariance is not positive definite", "use more data or fewer dimensions") from None
+        what = "the within-class covariance is not positive definite"
+        raise complain("PLDA", what, "use more data or fewer dimensions") from None
     half = scipy.linalg.solve_triangular(C, between, lower=True)
     psi, U = scipy.linalg.eigh(scipy.linalg.solve_triangular(C, half.T, lower=True))  # C^-1 B C^-T = U psi U^T
     transform = scipy.linalg.solve_triangular(C, U[:, ::-1], lower=True, trans="T").T  # U^T C^-1

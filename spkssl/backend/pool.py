@@ -63,7 +63,10 @@ def make_pool(
             (trials.test_names, trials.test, None),
         ):
             used = np.bincount(index, minlength=len(labels)) > 0
-            found = [_members(name, models, row_of, request.where) if use else () for name, use in zip(labels, used, strict=True)]
+            found = [
+                _members(name, models, row_of, request.where) if use else ()
+                for name, use in zip(labels, used, strict=True)
+            ]
             _require_found(labels, index, used, found, request.where)
             for name, rows in zip(labels, found, strict=True):
                 if rows and rows not in place:

@@ -228,9 +228,8 @@ def _calibrate(loaded: list[_Loaded], config: ScoreConfig, mean: Any) -> Calibra
     if not features or len(loaded) == 1:
         return None
     names = ("score", *(name for measure in config.quality for name in quality.measure_names(measure)))
-    return fit_calibration(
-        np.concatenate(features), np.concatenate(targets), names=names, prior=config.calibration_prior, ridge=config.ridge
-    )
+    x, is_target = np.concatenate(features), np.concatenate(targets)
+    return fit_calibration(x, is_target, names=names, prior=config.calibration_prior, ridge=config.ridge)
 
 
 def _features(part: _Loaded, number: int, config: ScoreConfig, mean: Any) -> NDArray[np.float64]:

@@ -40,7 +40,8 @@ class Sources:
         if self.labels is not None:
             yield self.labels
         if self.kaldi is not None:
-            yield from (path for path in (self.kaldi / n for n in ("mean.vec", "transform.mat", "plda")) if path.exists())
+            models = [self.kaldi / name for name in ("mean.vec", "transform.mat", "plda")]
+            yield from (path for path in models if path.exists())
 
 
 def enrolment_of(trials: Path) -> Path:

@@ -41,7 +41,8 @@ def as_rows(x: NDArray[Any], dim: int | None = None, where: str = "embeddings") 
 def as_labels(labels: NDArray[Any] | None, rows: int, where: str) -> NDArray[np.int64]:
     """Labels as (N,) int64; -1 = left out."""
     if labels is None:
-        raise complain(where, "needs labels of its training embeddings", "cluster them first, or choose another back-end")
+        what = "needs labels of its training embeddings"
+        raise complain(where, what, "cluster them first, or choose another back-end")
     labels = np.asarray(labels)
     if labels.shape != (rows,) or not np.issubdtype(labels.dtype, np.integer):
         raise complain(where, f"expected {rows} integer labels, got {labels.dtype} of shape {labels.shape}")

@@ -35,7 +35,7 @@ _DEFAULT = ("cosine", "asnorm", "plda")  # ScoreConfig.backends, known here with
 @click.option("--labels", type=FILE, help="utt2cluster of the training embeddings.")
 @click.option("--mean-emb", type=FILE, help="scp whose mean is subtracted instead of the training embeddings'.")
 @click.option("--adapt-emb", type=FILE, help="scp of unlabelled embeddings to adapt PLDA to.")
-@click.option("--kaldi-model", type=DIRECTORY, help="Kaldi's mean.vec, transform.mat and plda, instead of training PLDA.")
+@click.option("--kaldi-model", type=DIRECTORY, help="Folder of Kaldi's mean.vec, transform.mat, plda to use.")
 @click.option("--durations", type=FILE, help="utt2dur of what is scored, for quality measures.")
 @click.option("--speakers", type=FILE, help="utt2spk of what is scored, for confidence intervals.")
 @click.option("--out", type=DIRECTORY, help="Without --exp: where scores and results.json go.")
@@ -103,7 +103,8 @@ def _lacking(section: dict[str, Any], name: str, sources: Sources) -> str:
 def _of_files(dev: str, given: dict[str, Any]) -> tuple[Path, dict[str, Sources]]:
     absent = [f"--{name}" for name in ("emb", "trials", "out") if not given[name]]
     if absent:
-        raise complain("spkssl score", f"missing {', '.join(absent)}", "give --exp and --data, or --emb, --trials and --out")
+        what = f"missing {', '.join(absent)}"
+        raise complain("spkssl score", what, "give --exp and --data, or --emb, --trials and --out")
     sets = [TrialSet("eval", given["emb"], given["trials"], given["durations"], given["speakers"])]
     if bool(given["dev_emb"]) != bool(given["dev_trials"]):
         raise complain("spkssl score", "--dev-emb and --dev-trials go together")

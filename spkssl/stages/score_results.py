@@ -55,10 +55,11 @@ def rows_of(scored: Scored, typed: ScoreConfig, at: str, seed: int) -> list[dict
     if scored.trials.target is None:
         say(f"{scored.list}: no labels, so no error rate")
         return []
+    pseudo = scored.labels_used or at.startswith("round")
     base = {
         "backend": scored.backend,
         "trials": scored.list.name,
-        "labels_used": "true" if at == SUPERVISED else "pseudo" if scored.labels_used or at.startswith("round") else "none",
+        "labels_used": "true" if at == SUPERVISED else "pseudo" if pseudo else "none",
         "seconds": scored.seconds,
     }
     likelihoods = scored.llrs if scored.llrs is not None or scored.backend != "plda" else scored.scores
@@ -89,8 +90,9 @@ def show(exp: Path, ats: list[str], names: list[str]) -> None:
         table.append([*label, *counts, f"{row['eer']:.3f}", interval, *costs, cost, f"{row['min_cllr']:.4f}"])
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table if found else []:
-        cells = [cell.ljust(w) if c < 3 else cell.rjust(w) for c, (cell, w) in enumerate(zip(line, widths, strict=True))]
-        say("  ".join(cells).rstrip())
+        left = [cell.ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
+        say("  ".join([*left, *right]))
 
 
 def _measures(scored: Scored, scores: Any, likelihoods: Any, typed: ScoreConfig, seed: int) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def test_pairs_do_not_depend_on_their_neighbours(name):
     backend = fitted(name)
     side = backend.project(x)
     whole = backend.pairs(side, side, i, j)
-    split = np.concatenate([backend.pairs(side, side, i[p], j[p]) for p in (slice(0, 7), slice(7, 150), slice(150, 400))])
+    parts = (slice(0, 7), slice(7, 150), slice(150, 400))
+    split = np.concatenate([backend.pairs(side, side, i[part], j[part]) for part in parts])
     np.testing.assert_allclose(split, whole, atol=1e-9)
 
 
@@ -79,8 +80,9 @@ def test_order_of_training_rows_changes_nothing(name):
 
 def test_names_of_classes_change_nothing(name):
     x, labels = blobs(dtype=np.float64)
+    e, t = x[:30], x[90:120]
     renamed = make_backend(name).fit(x, (labels * 7 + 5).astype(np.int32))
-    np.testing.assert_allclose(renamed.score(x[:30], x[90:120]), fitted(name, np.float64).score(x[:30], x[90:120]), atol=1e-8)
+    np.testing.assert_allclose(renamed.score(e, t), fitted(name, np.float64).score(e, t), atol=1e-8)
 
 
 def test_saved_and_loaded_scores_are_the_same(name, tmp_path):
