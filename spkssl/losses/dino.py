@@ -2,8 +2,9 @@
 
 Shapes: student logits (V, B, K), teacher logits (G, B, K); the first G views of the student are the teacher's views.
 A pair of the same view is skipped, so G V - G pairs remain.
-Three forms with the same value and gradient: `dino_loss` keeps what autograd keeps; `dino_loss_lean` holds beyond the
-logits only their gradient; `dino_loss_fused` takes what enters the last linear layer and never holds the logits.
+With K = 65536 memory decides, so the softmaxes are taken a few utterances at a time, once for the value and again for
+the gradient; nothing is kept but logits and targets. `dino_loss_fused` takes what enters the last linear layer instead
+and never holds the logits either.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from torch.autograd.function import once_differentiable
 from spkssl.losses.precision import full_precision, widen
 from spkssl.losses.sinkhorn import identity
 
+_CHUNK = 2**20  # numbers in a temporary: small against any network's activations, large enough for a device
 
-@full_precision
+
 def dino_loss(
     student: Tensor, teacher: Tensor, centre: Tensor, teacher_temperature: float, student_temperature: float = 0.1
 ) -> Tensor:
@@ -34,33 +36,13 @@ def centred_targets(teacher: Tensor, centre: Tensor, temperature: float) -> Tens
     return ((teacher - centre) / temperature).softmax(dim=-1)
 
 
-@full_precision
 def distil_loss(student: Tensor, targets: Tensor, student_temperature: float = 0.1) -> Tensor:
-    """1/(GV - G) sum_i sum_{v != i} mean_batch -sum_k q_ik ln s_vk for given targets (G, B, K), centred or Sinkhorn."""
-    num_pairs = _count_pairs(student, targets)
-    targets = targets.detach()
-    everything = targets.sum(dim=0)  # (B, K)
-    loss = student.new_zeros(())
-    for view, logits in enumerate(student):
-        # The sum over teacher views goes inside: one log-softmax per student view, whatever G is.
-        wanted = everything - targets[view] if view < len(targets) else everything  # (B, K)
-        loss = loss - (wanted * (logits / student_temperature).log_softmax(dim=-1)).sum()
-    return loss / (num_pairs * student.shape[1])
+    """1/(GV - G) sum_i sum_{v != i} mean_batch -sum_k q_ik ln s_vk for given targets (G, B, K), centred or Sinkhorn.
 
-
-def dino_loss_lean(
-    student: Tensor,
-    teacher: Tensor,
-    centre: Tensor,
-    teacher_temperature: float,
-    student_temperature: float = 0.1,
-    chunk: int = 8,
-) -> Tensor:
-    """`dino_loss`, `chunk` utterances at a time; the logits may be half precision, the arithmetic is float32."""
-    _count_pairs(student, teacher)
-    temperatures = (teacher_temperature, student_temperature)
-    # A copy: the centre's buffer may be updated in place between forward and backward.
-    return _DistilLogits.apply(student, teacher.detach(), centre.detach().clone(), temperatures, chunk)
+    Half-precision logits are computed with in float32. The loss can be differentiated once, not twice.
+    """
+    _count_pairs(student, targets)
+    return _DistilLogits.apply(student, targets.detach(), student_temperature)
 
 
 def dino_loss_fused(
@@ -71,9 +53,8 @@ def dino_loss_fused(
     centre: Tensor,
     teacher_temperature: float,
     student_temperature: float = 0.1,
-    chunk: int = 8,
 ) -> Tensor:
-    """`dino_loss` of the logits `x @ weight.T`, which exist only `chunk` utterances at a time.
+    """`dino_loss` of the logits `x @ weight.T`, which exist only for a few utterances at a time.
 
     student (V, B, D) and teacher (G, B, D) are the inputs of the last layer, the weights (K, D) are effective ones
     (rows already normalised where the layer does so). The centre's update needs no logits either: the mean of
@@ -85,7 +66,7 @@ def dino_loss_fused(
     def targets(rows: slice) -> Tensor:
         return centred_targets(_product(teacher[:, rows], teacher_weight), centre, teacher_temperature)
 
-    setting = _Setting(student_temperature, chunk, num_pairs, torch.is_grad_enabled())
+    setting = _Setting(student_temperature, num_pairs, torch.is_grad_enabled())
     return _DistilFeatures.apply(student, student_weight, targets, setting)
 
 
@@ -119,9 +100,11 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
     return x @ weight.to(x.dtype).T
 
 
-def _chunks(student: Tensor, chunk: int) -> Iterator[slice]:
-    for start in range(0, student.shape[1], chunk):
-        yield slice(start, min(start + chunk, student.shape[1]))
+def _chunks(batch: int, outputs: int) -> Iterator[slice]:
+    """Slices of the batch whose logits of one view number about _CHUNK."""
+    step = max(1, _CHUNK // outputs)
+    for start in range(0, batch, step):
+        yield slice(start, min(start + step, batch))
 
 
 def _distil_rows(logits: Tensor, targets: Tensor, temperature: float, grad: bool) -> Tensor:
@@ -144,44 +127,35 @@ def _distil_rows(logits: Tensor, targets: Tensor, temperature: float, grad: bool
 
 class _Setting(NamedTuple):
     temperature: float
-    chunk: int
     num_pairs: int
     keep_grad: bool
 
 
 class _DistilLogits(torch.autograd.Function):
-    """Nothing is kept but the arguments: the backward takes the softmaxes anew, chunk by chunk."""
-
     @staticmethod
-    def forward(
-        ctx: Any,
-        student: Tensor,
-        teacher: Tensor,
-        centre: Tensor,
-        temperatures: tuple[float, float],
-        chunk: int,
-    ) -> Tensor:
-        ctx.save_for_backward(student, teacher, centre)
-        ctx.temperatures, ctx.chunk = temperatures, chunk
+    def forward(ctx: Any, student: Tensor, targets: Tensor, temperature: float) -> Tensor:
+        ctx.save_for_backward(student, targets)
+        ctx.temperature = temperature
         dtype = widen(student).dtype
         loss = torch.zeros((), dtype=dtype, device=student.device)
-        for rows in _chunks(student, chunk):
-            targets = centred_targets(teacher[:, rows], centre, temperatures[0])
-            loss += _distil_rows(student[:, rows].to(dtype, copy=True), targets, temperatures[1], grad=False)
-        return loss / (_count_pairs(student, teacher) * student.shape[1])
+        with torch.autocast(student.device.type, enabled=False):
+            for rows in _chunks(*student.shape[1:]):
+                logits = student[:, rows].to(dtype, copy=True)  # (V, b, K)
+                loss += _distil_rows(logits, targets[:, rows].to(dtype), temperature, grad=False)
+        return loss / (_count_pairs(student, targets) * student.shape[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        student, teacher, centre = ctx.saved_tensors
-        grad = grad / (_count_pairs(student, teacher) * student.shape[1])
+        student, targets = ctx.saved_tensors
+        grad = grad / (_count_pairs(student, targets) * student.shape[1])
         out = torch.empty_like(student)
-        for rows in _chunks(student, ctx.chunk):
-            targets = centred_targets(teacher[:, rows], centre, ctx.temperatures[0])
-            logits = student[:, rows].to(grad.dtype, copy=True)
-            _distil_rows(logits, targets, ctx.temperatures[1], grad=True)
-            out[:, rows] = logits * grad
-        return out, None, None, None, None
+        with torch.autocast(student.device.type, enabled=False):
+            for rows in _chunks(*student.shape[1:]):
+                logits = student[:, rows].to(grad.dtype, copy=True)  # (V, b, K)
+                _distil_rows(logits, targets[:, rows].to(grad.dtype), ctx.temperature, grad=True)
+                out[:, rows] = logits.mul_(grad)
+        return out, None, None
 
 
 class _DistilFeatures(torch.autograd.Function):
@@ -197,7 +171,7 @@ class _DistilFeatures(torch.autograd.Function):
         grad_w = torch.zeros_like(weight, dtype=wide) if want_w else None
         loss = torch.zeros((), dtype=wide, device=student.device)
         with torch.autocast(student.device.type, enabled=False):
-            for rows in _chunks(student, setting.chunk):
+            for rows in _chunks(student.shape[1], len(weight)):
                 x = student[:, rows]  # (V, b, D)
                 logits = _product(x, weight).to(wide)  # (V, b, K)
                 loss += _distil_rows(logits, targets(rows), setting.temperature, grad=want_x or want_w)

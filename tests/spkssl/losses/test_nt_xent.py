@@ -134,7 +134,7 @@ def test_moco_agrees_with_a_double_loop_and_gives_keys_no_gradient():
         total -= s[0] - math.log(sum(map(math.exp, s)))
     loss = moco_loss(q, k, queue, 0.2)
     loss.backward()
-    assert float(loss) == pytest.approx(total / 4, rel=1e-10)
+    assert loss.item() == pytest.approx(total / 4, rel=1e-10)
     assert k.grad is None and q.grad.abs().sum() > 0
     assert moco_logits(q, k, queue, 0.2).shape == (4, 7)
 
