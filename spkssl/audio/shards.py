@@ -101,8 +101,6 @@ def make_shard(shard: Shard, tick: Callable[[], None] = lambda: None) -> None:
     if owner != str(shard.data):
         raise complain(shard.out, f"holds the archives of {owner}", "choose another folder by --out")
     shard.file("fbank.json").unlink(missing_ok=True)
-    for name in ("feats.scp", "vad.scp") if shard.config.vad else ("feats.scp",):
-        (shard.data / name).unlink(missing_ok=True)  # they point into archives that are about to change
     for litter in shard.out.glob(f".raw_*.{shard.job}.*.tmp"):  # of a call that was killed
         litter.unlink(missing_ok=True)
     frames: dict[str, int] = {}
@@ -146,6 +144,9 @@ def make_shards(shards: list[Shard], force: bool = False) -> None:
     Finished shards that lack an utterance are made again when it can be read by now. Progress goes to a terminal only.
     """
     todo = [shard for shard in shards if force or (record := shard.record()) is None or _mended(shard, record)]
+    for shard in todo:
+        for name in ("feats.scp", "vad.scp") if shard.config.vad else ("feats.scp",):
+            (shard.data / name).unlink(missing_ok=True)  # they point into archives that are about to change
     total = sum(len(shard.sources) for shard in todo)
     with tqdm(total=total, unit="utt", desc="features", disable=None) as bar:
         if len(todo) == 1:
@@ -249,12 +250,16 @@ def _finish(shard: Shard, process: Any, end: connection.Connection) -> None:
 
 
 def _worker(shard: Shard, count: Any, end: connection.Connection, parent: int) -> None:
-    def tick() -> None:
-        if os.getppid() != parent:  # killed without a chance to stop us
+    def stop_if_alone() -> None:
+        if os.getppid() != parent:  # killed without a chance to stop us; the next call makes this shard, too
             raise SystemExit(1)
+
+    def tick() -> None:
+        stop_if_alone()
         with count.get_lock():
             count.value += 1
 
+    stop_if_alone()
     try:
         make_shard(shard, tick)
     except InputError as error:
