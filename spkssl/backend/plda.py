@@ -5,6 +5,7 @@ Trained on pseudo-speakers; the chain is that of the VoxCeleb v2 and CN-Celeb re
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -106,17 +107,21 @@ class Plda:
         """
         assert self.model is not None, "fit comes before pairs"
         psi = self.model.psi
-        rows, place = np.unique(i, return_inverse=True)
-        sizes, size = np.unique(enrol.counts[rows], return_inverse=True)
+        sizes, size = np.unique(enrol.counts, return_inverse=True)
         gain, variance = self.model.posterior(sizes)  # (sizes, D)
-        weighted = enrol.u[rows] * (gain / variance)[size]  # (rows, D)
-        own = 0.5 * np.log((1 + psi) / variance).sum(axis=1)[size]
-        own -= 0.5 * np.einsum("nd,nd,nd->n", weighted, enrol.u[rows], gain[size])
-        tests, where = np.unique(j, return_inverse=True)
-        theirs = 0.5 * test.u[tests] ** 2 @ (1 / (1 + psi) - 1 / variance).T  # (tests, sizes)
-        out = own[place] + theirs[where, size[place]]
+        constant = 0.5 * np.log((1 + psi) / variance).sum(axis=1)  # (sizes,)
+        own, theirs = np.zeros(len(enrol.u)), np.zeros((len(test.u), len(sizes)))
+        for rows in _parts(np.unique(i)):
+            energy = np.einsum("nd,nd->n", enrol.u[rows] ** 2, (gain**2 / variance)[size[rows]])
+            own[rows] = constant[size[rows]] - 0.5 * energy
+        for rows in _parts(np.unique(j)):
+            theirs[rows] = 0.5 * test.u[rows] ** 2 @ (1 / (1 + psi) - 1 / variance).T
+        out = own[i] + theirs[j, size[i]]
+        slope = gain / variance
         for part in blocks(len(i), PAIR_BLOCK):
-            out[part] += np.einsum("pd,pd->p", weighted[place[part]], test.u[j[part]])
+            weighted = enrol.u[i[part]]
+            weighted *= slope[0] if len(sizes) == 1 else slope[size[i[part]]]
+            out[part] += np.einsum("pd,pd->p", weighted, test.u[j[part]])
         return out
 
     def score(self, enrol: NDArray[Any], test: NDArray[Any], counts: NDArray[Any] | None = None) -> Array:
@@ -154,3 +159,8 @@ class Plda:
         if self.affine is not None:
             rows = self.affine(rows)
         return length_normalise(rows) if self.config.length_norm else rows
+
+
+def _parts(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The rows a block at a time, so that no copy of all embeddings is made."""
+    return (rows[part] for part in blocks(len(rows)))
