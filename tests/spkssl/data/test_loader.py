@@ -18,10 +18,15 @@ from spkssl.io.ark import read, read_scp
 FBANK = FbankConfig(num_mel_bins=24)
 PAIR = (ViewSpec("segment", 60, count=2, disjoint=True),)
 TRIPLE = (ViewSpec("segment", 40, count=3, disjoint=True, crops=(0, 1, 1), profiles=(0, 0, 1)),)
-MULTI = (ViewSpec("global", 100, group="g"), ViewSpec("local", 50, count=4), ViewSpec("short", 50, augment=False, group="g"))
+MULTI = (
+    ViewSpec("global", 100, group="g"),
+    ViewSpec("local", 50, count=4),
+    ViewSpec("short", 50, augment=False, group="g"),
+)
+LGL = AUGMENTS["lgl"]()
 
 
-def loader(corpus, views=PAIR, mode="feats", batch_size=8, cache="auto", labels=True, augment=AUGMENTS["lgl"](), **more):
+def loader(corpus, views=PAIR, mode="feats", batch_size=8, cache="auto", labels=True, augment=LGL, **more):
     utterances = Utterances.open(corpus / "train", mode, labels=corpus / "labels" if labels else None, cache=cache)
     banks = {"noises": open_noises(corpus / "noise", mode, cache), "rirs": open_rirs(corpus / "rir")}
     return Loader(utterances, views, augment, batch_size, fbank=FBANK, seed=3, **banks, **more)
@@ -29,7 +34,10 @@ def loader(corpus, views=PAIR, mode="feats", batch_size=8, cache="auto", labels=
 
 def flat(batches):
     """All tensors of an epoch, in order."""
-    return [t for micros in batches for b in micros for t in (*b.views.values(), b.index, *([] if b.label is None else [b.label]))]
+    found = []
+    for batch in (batch for micros in batches for batch in micros):
+        found += [*batch.views.values(), batch.index, *([] if batch.label is None else [batch.label])]
+    return found
 
 
 def same(a, b):
@@ -65,7 +73,8 @@ def test_worker_processes_change_nothing(corpus, mode):
 
 @pytest.mark.parametrize("mode", ["feats", "wave"])
 def test_the_cache_changes_nothing(corpus, mode):
-    assert same(flat(loader(corpus, MULTI, mode, cache="ram").epoch(0)), flat(loader(corpus, MULTI, mode, cache="none").epoch(0)))
+    kept, read_anew = (loader(corpus, MULTI, mode, cache=cache) for cache in ("ram", "none"))
+    assert same(flat(kept.epoch(0)), flat(read_anew.epoch(0)))
 
 
 @pytest.mark.parametrize("mode", ["feats", "wave"])
@@ -82,7 +91,9 @@ def test_ranks_and_micro_batches_are_the_global_batch_in_pieces(corpus, mode):
 
 
 def test_views_of_an_utterance_do_not_depend_on_its_batch(corpus):
-    small = {int(i): v for [b] in loader(corpus, batch_size=4).epoch(0) for i, v in zip(b.index, b.views["segment"], strict=True)}
+    small = {}
+    for [batch] in loader(corpus, batch_size=4).epoch(0):
+        small.update(zip(batch.index.tolist(), batch.views["segment"], strict=True))
     for [batch] in loader(corpus, batch_size=20).epoch(0):
         for i, view in zip(batch.index, batch.views["segment"], strict=True):
             torch.testing.assert_close(view, small[int(i)], rtol=1e-5, atol=1e-5)

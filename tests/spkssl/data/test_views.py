@@ -57,6 +57,7 @@ def test_kinds_of_a_group_share_the_place_that_fits_the_longest():
 
 
 def test_wrong_views_are_refused():
-    for wrong in ((), (ViewSpec("a", 50), ViewSpec("a", 60)), (ViewSpec("a", 50, count=2, crops=(0,)),), (ViewSpec("a", 0),)):
+    twice, too_few_numbers = (ViewSpec("a", 50), ViewSpec("a", 60)), (ViewSpec("a", 50, count=2, crops=(0,)),)
+    for wrong in ((), twice, too_few_numbers, (ViewSpec("a", 0),)):
         with pytest.raises(InputError):
             groups_of(wrong)

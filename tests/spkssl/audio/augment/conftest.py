@@ -30,7 +30,7 @@ def speech(generator: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def noise(generator: np.random.Generator, samples: int) -> np.ndarray:
-    """Coloured noise with a slow envelope, nothing below 50 Hz: what features cannot see, an SNR on them cannot count."""
+    """Coloured noise with a slow envelope and nothing below 50 Hz: an SNR on features cannot count what they lack."""
     white = generator.standard_normal(samples + 4000)
     coloured = lfilter([1], [1, -generator.uniform(0, 0.95)], white)
     wave = sosfilt(butter(4, 50, "hp", fs=RATE, output="sos"), coloured)[4000:]
@@ -42,7 +42,8 @@ def room(generator: np.random.Generator, reverberation_time: float) -> np.ndarra
     """A direct path and an exponential tail whose treble dies sooner."""
     samples = int(reverberation_time * RATE)
     decay = np.exp(-6.9 * np.arange(samples) / samples)
-    tail = generator.standard_normal(samples) * decay**1.5 + lfilter([0.3], [1, -0.7], generator.standard_normal(samples)) * decay
+    bass = lfilter([0.3], [1, -0.7], generator.standard_normal(samples))
+    tail = generator.standard_normal(samples) * decay**1.5 + bass * decay
     tail[:80] = 0
     tail *= 10 ** (-generator.uniform(-2, 8) / 20) / np.sqrt((tail**2).sum())
     tail[0] = 1

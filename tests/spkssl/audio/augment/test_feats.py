@@ -58,7 +58,8 @@ def test_noises_summed_at_one_snr_share_it_equally():
 
 def test_masks_filled_with_the_mean_vanish_after_mean_subtraction():
     x = mels(2, 30, 20)
-    m = PLAIN._replace(mask_row=torch.tensor([1]), time_mask=torch.tensor([[[4.0, 0.0]]]), mel_mask=torch.tensor([[[3.0, 0.99]]]))
+    time_mask, mel_mask = torch.tensor([[[4.0, 0.0]]]), torch.tensor([[[3.0, 0.99]]])
+    m = PLAIN._replace(mask_row=torch.tensor([1]), time_mask=time_mask, mel_mask=mel_mask)
     got = feats.apply(x.clone(), m, WEIGHTS, BASIS, mask_fill="mean")
     assert torch.equal(got[0], x[0])
     torch.testing.assert_close(got[1, :4], x[1].mean(0).expand(4, 20))

@@ -69,8 +69,11 @@ def compare(a, b):
     return float(np.corrcoef(a.flatten(), b.flatten())[0, 1]), DECIBELS * float((a - b).square().mean().sqrt())
 
 
-# Measured: 0 dB .973 and 1.19 dB, 5 dB .978 and 1.20, 10 dB .984 and 1.18, 20 dB .993 and 1.06. Sounds added as powers lack the cross terms of added waves.
-@pytest.mark.parametrize(("snr", "correlation", "rms"), [(0, 0.96, 2.1), (5, 0.96, 2.1), (10, 0.97, 2.1), (20, 0.98, 1.8)])
+# Measured: 0 dB .973 and 1.19 dB, 5 dB .978 and 1.20, 10 dB .984 and 1.18, 20 dB .993 and 1.06.
+# Sounds added as powers lack the cross terms of added waves.
+@pytest.mark.parametrize(
+    ("snr", "correlation", "rms"), [(0, 0.96, 1.6), (5, 0.965, 1.6), (10, 0.975, 1.6), (20, 0.985, 1.5)]
+)
 def test_noise_on_log_mels_is_noise_on_audio(both, record_property, snr, correlation, rms):
     by_wave, by_feats = both
     got = compare(by_wave(noise=True, snr=snr), by_feats(noise=True, snr=snr))
@@ -120,7 +123,8 @@ def test_equalisation_is_alike_in_both_modes(both):
 
 def test_masks_silence_the_same_frames_and_bands(both):
     by_wave, by_feats = both
-    masks = {name: torch.tensor([[mask]]).repeat(24, 1, 1) for name, mask in (("time_mask", [9.0, 0.5]), ("mel_mask", [5.0, 0.4]))}
+    nine_frames, five_bands = (torch.tensor([[mask]]).repeat(24, 1, 1) for mask in ([9.0, 0.5], [5.0, 0.4]))
+    masks = {"time_mask": nine_frames, "mel_mask": five_bands}
     floor = np.log(1.1920929e-07)
     a, b = by_wave(**masks), by_feats(**masks)
     hit = b[0] < floor + 1e-4

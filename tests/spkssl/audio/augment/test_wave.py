@@ -66,8 +66,10 @@ def test_rows_without_a_plan_keep_their_bits_and_rows_do_not_know_each_other(sou
     responses = torch.zeros(2, x.shape[1])
     for i in range(2):
         responses[i, : len(rooms[i])] = torch.from_numpy(rooms[i])
-    m = material(n[:2], torch.tensor([1, 3]), torch.tensor([5.0, 5.0]))._replace(rir_row=torch.tensor([1, 2]), rir=(responses,))
+    m = material(n[:2], torch.tensor([1, 3]), torch.tensor([5.0, 5.0]))
+    m = m._replace(rir_row=torch.tensor([1, 2]), rir=(responses,))
     whole = wave.apply(x.clone(), m, FBANK)
     assert torch.equal(whole[0], x[0])
-    alone = material(n[:1], torch.tensor([0]), torch.tensor([5.0]))._replace(rir_row=torch.tensor([0]), rir=(responses[:1],))
+    alone = material(n[:1], torch.tensor([0]), torch.tensor([5.0]))
+    alone = alone._replace(rir_row=torch.tensor([0]), rir=(responses[:1],))
     torch.testing.assert_close(wave.apply(x[1:2].clone(), alone, FBANK)[0], whole[1], rtol=0, atol=1e-6)
