@@ -25,7 +25,7 @@ trap 'status=$?; printf "%s: failed in %s (exit status %s); the same command goe
 option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$recipe" | grep -E '^[a-z_]+='; }
 
 usage() {
-  sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$recipe"
+  sed -n '2,/^[^#]/{/^# shellcheck/d; /^#/s/^# \{0,1\}//p}' "$recipe"
   printf '\nOptions (a flag takes no value):\n'
   option_lines | sed -E 's/^([a-z_]+)=("[^"]*"|[^ ]*) *# *(.*)$/\1\t\2\t\3/' |
     while IFS=$'\t' read -r name default text; do printf '  --%-14s %s [%s]\n' "${name//_/-}" "$text" "${default//\"/}"; done

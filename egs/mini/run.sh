@@ -20,6 +20,7 @@ ngpu=0                  # GPUs to train on; 0: CPU
 seed=0                  # seed of training
 data_seed=0             # seed of the corpus
 hard=false              # flag: the corpus with more variation within speakers
+sizes=""                # sizes of the corpus, e.g. "--train-speakers 8 --train-utts 8"; see spkssl synth --help
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
 rounds=2                # rounds of retraining on pseudo labels
@@ -41,8 +42,9 @@ training=(--input "$input" --ngpu "$ngpu")
 threads "$(nproc)"
 
 if stage 1 prepare; then
-  sets=(); if [[ $hard == true ]]; then sets=(--hard); fi
-  spkssl synth --out "$data" --seed "$data_seed" --nj "$nj" "${sets[@]}" "${how[@]}"
+  read -r -a corpus <<<"$sizes"
+  if [[ $hard == true ]]; then corpus+=(--hard); fi
+  spkssl synth --out "$data" --seed "$data_seed" --nj "$nj" "${corpus[@]}" "${how[@]}"
 fi
 
 if stage 2 features; then
@@ -57,8 +59,8 @@ fi
 
 if stage 4 extract; then
   spkssl extract "${common[@]}" --at pretrain --sets train,dev,test --ngpu "$ngpu"
-  spkssl extract "${common[@]}" --at untrained --sets dev,test
-  spkssl extract "${common[@]}" --at fbank_stats --sets dev,test
+  spkssl extract "${common[@]}" --at untrained --sets train,dev,test
+  spkssl extract "${common[@]}" --at fbank_stats --sets train,dev,test
 fi
 
 if stage 5 cluster; then
@@ -73,7 +75,7 @@ if stage 6 retrain; then
   done
   if [[ $no_reference == false && -e $labels ]]; then
     train retrain "${common[@]}" "${training[@]}" --at supervised --labels "$labels"
-    spkssl extract "${common[@]}" --at supervised --sets dev,test --ngpu "$ngpu"
+    spkssl extract "${common[@]}" --at supervised --sets train,dev,test --ngpu "$ngpu"
   fi
 fi
 

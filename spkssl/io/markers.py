@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +26,19 @@ class Recipe:
     """What decides a stage's result: its settings and its inputs."""
 
     settings: Mapping[str, Any]
-    inputs: Mapping[str, str]  # path -> fingerprint
+    inputs: Mapping[str, str]  # absolute path -> fingerprint
 
-    @property
-    def hash(self) -> str:
-        return _digest(json.dumps([__version__, self.settings, dict(self.inputs)], sort_keys=True, default=str).encode())
+    def named(self, mark: Path) -> dict[str, str]:
+        """Inputs by their path from the marked folder: how they were written, and where the project lies, is no matter."""
+        return {_name(path, mark): value for path, value in self.inputs.items()}
+
+    def hash(self, mark: Path) -> str:
+        content = [__version__, self.settings, self.named(mark)]
+        return _digest(json.dumps(content, sort_keys=True, default=str).encode())
 
 
 def recipe(settings: Mapping[str, Any], inputs: list[Path]) -> Recipe:
-    return Recipe(settings, {str(path): fingerprint(path) for path in inputs})
+    return Recipe(settings, {os.path.abspath(path): fingerprint(path) for path in inputs})
 
 
 def fingerprint(path: Path) -> str:
@@ -64,12 +69,12 @@ def write(path: Path, made_from: Recipe, outputs: list[Path], facts: Mapping[str
     write_json(
         path,
         {
-            "hash": made_from.hash,
+            "hash": made_from.hash(path),
             "version": __version__,
             **facts,
             "settings": made_from.settings,
-            "inputs": dict(made_from.inputs),
-            "outputs": [str(output) for output in outputs],
+            "inputs": made_from.named(path),
+            "outputs": [_name(str(output), path) for output in outputs],
         },
     )
 
@@ -79,18 +84,30 @@ def stale(path: Path, now: Recipe) -> str:
     old = read(path)
     if not old:
         return "not done yet"
-    missing = [output for output in old.get("outputs", []) if not Path(output).exists()]
+    missing = [name for name in old.get("outputs", []) if not _place(name, path).exists()]
     if missing:
-        return f"{missing[0]} is missing"
-    if old.get("hash") == now.hash:
+        return f"{_shown(missing[0], path)} is missing"
+    if old.get("hash") == now.hash(path):
         return ""
     if old.get("version") != __version__:
         return f"made by spkssl {old.get('version')}"
-    before = old.get("inputs", {})
-    changed = [name for name in {**before, **now.inputs} if before.get(name) != now.inputs.get(name)]
+    before, after = old.get("inputs", {}), now.named(path)
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if changed:
-        return f"{changed[0]} changed" + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
+        return f"{_shown(changed[0], path)} changed" + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
     return f"{_first_difference(old.get('settings', {}), json.loads(json.dumps(now.settings, default=str)))} changed"
+
+
+def _name(path: str, mark: Path) -> str:
+    return os.path.relpath(path, mark.parent.parent)
+
+
+def _place(name: str, mark: Path) -> Path:
+    return mark.parent.parent / name
+
+
+def _shown(name: str, mark: Path) -> str:
+    return os.path.relpath(_place(name, mark))
 
 
 def _first_difference(old: Any, new: Any, name: str = "") -> str:

@@ -50,7 +50,7 @@ def features(
     tables = ["feats.scp", "utt2num_frames", "utt2dur", *(["vad.scp"] if section.get("vad") else [])]
     outputs = [data / name for name in tables]
     # nj is left out, as it changes nothing; so is the seed, unless the features are random
-    recipe = {"features": section, "out": str(out or data / "feats")}
+    recipe = {"features": section, "out": str(out.resolve()) if out else ""}
     if (section.get("fbank") or {}).get("dither"):
         recipe["seed"] = settings.seed
     mark, title = marker(data, "features"), f"features {data}"

@@ -17,7 +17,7 @@ from spkssl.methods import make_method
 from spkssl.nn.embedder import Embedder, load_embedder, make_embedder, save_embedder
 from spkssl.stages.run_folder import device_of
 from spkssl.stages.settings import write_resolved
-from spkssl.stages.stage import record_provenance, say
+from spkssl.stages.stage import marker, record_provenance, say
 from spkssl.stages.system import PretrainConfig, RetrainConfig, System
 from spkssl.training.loop import train
 
@@ -72,7 +72,7 @@ def _fit(
         seed=seed,
         out=exp / at,
         device=device,
-        config_hash=_config_hash(system, part, data, labels, centroids, start),
+        config_hash=_config_hash(system, part, exp, data, labels, centroids, start),
         names=utterances.names,
         say=say,
     )
@@ -134,7 +134,9 @@ def _loader(
     )
 
 
-def _config_hash(system: System, part: PretrainConfig | RetrainConfig, data: Path, *files: Path | None) -> str:
+def _config_hash(
+    system: System, part: PretrainConfig | RetrainConfig, exp: Path, data: Path, *files: Path | None
+) -> str:
     """What a checkpoint must agree with to be resumed: all that decides the weights, not how often they are saved."""
     loop = {k: v for k, v in to_dict(part.loop).items() if k not in ("checkpoint_every", "keep", "log_every", "health")}
     tree = {
@@ -144,7 +146,7 @@ def _config_hash(system: System, part: PretrainConfig | RetrainConfig, data: Pat
     }
     made_by = data / system.data.train / ".done" / "features.json"
     inputs = [data / system.data.train / "wav.scp", made_by, *(path for path in files if path is not None)]
-    return markers.recipe(json.loads(json.dumps(tree)), inputs).hash
+    return markers.recipe(json.loads(json.dumps(tree)), inputs).hash(marker(exp, part.method.name))
 
 
 def _describe(

@@ -79,7 +79,9 @@ def made_by(folder: Path, *name: str) -> list[Path]:
 
 
 def say(text: str) -> None:
-    """Print a line and keep it in the stage's log."""
+    """Print a line and keep it in the stage's log; of several processes only the first one speaks."""
+    if _rank():
+        return
     click.echo(text)
     log = _log.get()
     if log is not None:
@@ -105,15 +107,18 @@ def once(
     work: Callable[[], Mapping[str, Any] | None],
     log: Path | None = None,
 ) -> bool:
-    """Do the work unless it is done; True if it was done now. `log`: file that keeps what `say` prints."""
+    """Do the work unless it is done; True if it was done now. `log`: file that keeps what `say` prints.
+
+    Of several processes that torchrun started all work, and the first one alone speaks and marks.
+    """
     made_from = markers.recipe(settings, inputs)
     reason = "forced" if run.force else markers.stale(mark, made_from)
-    if not reason:
-        click.echo(f"{title}: up to date")
+    if not reason or run.dry_run:
+        say(f"{title}: would run ({reason})" if reason else f"{title}: up to date")
         return False
-    if run.dry_run:
-        click.echo(f"{title}: would run ({reason})")
-        return False
+    if _rank():
+        work()
+        return True
     mark.unlink(missing_ok=True)  # from here on the outputs may be half new
     with _logged(log):
         say(f"{title}: {reason}")
@@ -152,6 +157,10 @@ def record_provenance(exp: Path, inputs: list[Path]) -> None:
         }
     )
     write_json(path, {"runs": history})
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))  # set by torchrun
 
 
 @contextmanager
