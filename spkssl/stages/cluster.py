@@ -1,0 +1,118 @@
+"""Stage 5: training embeddings -> pseudo labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spkssl.errors import complain
+from spkssl.stages.run_folder import before, embeddings_of, folder_options, labels_of
+from spkssl.stages.settings import Settings, settings_options
+from spkssl.stages.stage import Run, made_by, marker, once, require, run_options, say
+
+if TYPE_CHECKING:
+    from spkssl.cluster import ClusterConfig
+    from spkssl.cluster.pipeline import Clustering
+
+
+@click.command()
+@settings_options
+@run_options
+@folder_options
+@click.option("--at", default="pretrain", show_default=True, help="Whose embeddings: pretrain or round<r>.")
+@click.option("--set-name", help="The data directory that was embedded (default: the YAML's data.train, or train).")
+@click.option("--cluster", "name", help="Clustering, instead of the YAML's: kmeans, ahc, kmeans_ahc, graph, ...")
+@click.option("--num-clusters", "number", help="How many, or auto.")
+def cluster(
+    settings: Settings, run: Run, exp: Path, data: Path, at: str, set_name: str | None, name: str | None, number: str | None
+) -> None:
+    """Stage 5: training embeddings -> labels/utt2cluster, centroids.npy and info.json. True labels are never read."""
+    set_name = set_name or settings.section("data").get("train", "train")
+    scp, labels = embeddings_of(exp, at, set_name), labels_of(exp, at)
+    section = _section(settings.section("cluster"), name, number)
+    earlier = _earlier(exp, at)
+
+    def work() -> dict[str, Any]:
+        require([scp], f"run stage 4 (extract) first: {at}")
+        return _work(section, settings, at, scp, labels, earlier)
+
+    once(
+        run,
+        f"cluster {at}",
+        marker(exp, "cluster", at),
+        settings={"cluster": section, "seed": settings.seed},
+        inputs=[scp, *made_by(exp, "extract", at, set_name), *earlier],
+        outputs=[labels, labels.with_name("centroids.npy"), labels.with_name("info.json")],
+        work=work,
+        log=exp / at / "log" / "cluster.log",
+    )
+
+
+def _section(section: dict[str, Any], name: str | None, number: str | None) -> dict[str, Any]:
+    """The YAML's section with the flags in it; settings of another algorithm do not fit the one that is named."""
+    algorithm = section.get("algorithm", "kmeans")
+    old = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
+    if name and name != old:
+        section = {**section, "algorithm": {"name": name}}
+    if number:
+        section = {**section, "num_clusters": _number(number)}
+    return section
+
+
+def _number(text: str) -> int | str:
+    if text == "auto" or text.isdigit():
+        return text if text == "auto" else int(text)
+    raise complain("--num-clusters", f"expected a whole number or auto, got {text!r}")
+
+
+def _earlier(exp: Path, at: str) -> list[Path]:
+    """The labels of the round before, where there are any."""
+    if not at.removeprefix("round").isdigit():
+        return []
+    path = labels_of(exp, before(int(at.removeprefix("round"))))
+    return [path] if path.exists() else []
+
+
+def _work(
+    section: dict[str, Any], settings: Settings, at: str, scp: Path, labels: Path, earlier: list[Path]
+) -> dict[str, Any]:
+    from spkssl import config, rng
+    from spkssl.cluster import ClusterConfig
+    from spkssl.cluster.labels import write_labels
+    from spkssl.cluster.pipeline import cluster as run_clustering
+    from spkssl.cluster.report import describe
+    from spkssl.io.ark import read_vectors
+    from spkssl.io.atomic import write_json
+
+    built: ClusterConfig = config.build(ClusterConfig, section, f"{settings.source}: cluster")
+    utts, x = read_vectors(scp)
+    found: Clustering = run_clustering(x, built, rng.numpy(settings.seed, "cluster", at))
+    info = describe(found, built, utts, rng.numpy(settings.seed, "stability", at), earlier[0] if earlier else None)
+    write_labels(labels, utts, found.labels)
+    _save(labels.with_name("centroids.npy"), found.centroids)
+    write_json(labels.with_name("info.json"), {"at": at, "seed": settings.seed, **info})
+    say(_line(info))
+    return {key: info[key] for key in ("utts", "left_out", "num_clusters")}
+
+
+def _save(path: Path, array: Any) -> None:
+    import numpy as np
+
+    from spkssl.io.atomic import open_atomic
+
+    with open_atomic(path, "wb") as file:
+        np.save(file, array)
+
+
+def _line(info: Mapping[str, Any]) -> str:
+    quality, sizes = info["quality"], info["sizes"]
+    line = f"{info['num_clusters']} clusters of {info['utts'] - info['left_out']} utterances by {info['algorithm']['name']}"
+    line += f", sizes {sizes['smallest']} to {sizes['largest']}, {info['left_out']} left out"
+    if quality["silhouette"] is not None:
+        line += f"; silhouette {quality['silhouette']:.3f}, margin {quality['margin']:.3f}"
+    if quality["nmi_with_previous"] is not None:
+        line += f", NMI {quality['nmi_with_previous']:.3f} with the labels before"
+    return line
