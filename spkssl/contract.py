@@ -94,6 +94,7 @@ class Facts:
     num_classes: int = 0
     labels: NDArray[np.int64] | None = None  # (N,)
     centroids: NDArray[np.float32] | None = None  # (K, D)
+    round: int = 0  # of retraining, from 1; 0: pretraining, or labels the user gave
 
 
 class MakeEncoder(Protocol):
@@ -112,6 +113,7 @@ class Method(Protocol):
     def after_backward(self, t: Progress) -> None: ...  # freeze or rescale gradients
     def after_step(self, t: Progress) -> None: ...  # moving averages
     def end_epoch(self, records: dict[str, Tensor], t: Progress) -> None: ...  # labels, gates, stop flags
+    def per_utterance(self) -> dict[str, Tensor]: ...  # (N,) each, kept beside the encoder for the report; or {}
     def embedder(self) -> nn.Module: ...  # what export saves
 
 

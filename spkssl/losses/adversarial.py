@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 
-def reverse_gradient(x: Tensor) -> Tensor:
-    """x; its gradient is multiplied by -1."""
-    return _Reverse.apply(x)
+def reverse_gradient(x: Tensor, weight: float = 1.0) -> Tensor:
+    """x; its gradient is multiplied by -weight."""
+    return _Reverse.apply(x, weight)
 
 
 def channel_pairs(anchor: Tensor, same: Tensor, different: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,9 +24,10 @@ def channel_pairs(anchor: Tensor, same: Tensor, different: Tensor) -> tuple[Tens
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return -grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return -ctx.weight * grad, None

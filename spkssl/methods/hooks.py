@@ -23,3 +23,7 @@ class Hooks(nn.Module):
 
     def end_epoch(self, records: dict[str, Tensor], t: Progress) -> None:
         """Nothing to decide."""
+
+    def per_utterance(self) -> dict[str, Tensor]:
+        """Nothing to tell about single utterances."""
+        return {}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from spkssl import dist, rng
 from spkssl.audio.augment.bank import open_noises, open_rirs
@@ -13,6 +17,7 @@ from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
 from spkssl.io import markers
+from spkssl.io.atomic import open_atomic
 from spkssl.methods import make_method
 from spkssl.nn.embedder import Embedder, load_embedder, make_embedder, save_embedder
 from spkssl.stages.run_folder import device_of
@@ -33,12 +38,13 @@ def fit(
     labels: Path | None = None,
     centroids: Path | None = None,
     start: Path | None = None,
+    number: int = 0,
 ) -> dict[str, Any]:
-    """Train `part.method` into `exp/<at>`; facts for the marker."""
+    """Train `part.method` into `exp/<at>`, in round `number` of retraining if that is not 0; facts for the marker."""
     device = device_of(ngpu)
     dist.start(device.split(":")[0])
     try:
-        return _fit(system, part, exp, data, at, device, labels, centroids, start)
+        return _fit(system, part, exp, data, at, device, labels, centroids, start, number)
     finally:
         dist.stop()
 
@@ -53,10 +59,11 @@ def _fit(
     labels: Path | None,
     centroids: Path | None,
     start: Path | None,
+    number: int,
 ) -> dict[str, Any]:
     budget = int(system.data.cache_gb * 2**30)
     utterances = Utterances.open(data / system.data.train, system.data.input, labels, budget=budget)
-    facts = _facts(system, utterances, centroids)
+    facts = _facts(system, utterances, centroids, number)
     # Rounds differ by their place in the run: the same seed would repeat the order and the crops of the round before.
     seed = rng.derive(system.seed, at)
     method = _make(system, part, facts, start)
@@ -77,20 +84,20 @@ def _fit(
         say=say,
     )
     if dist.rank() == 0:
+        _save_table(exp / at / "utterances.npz", utterances.names, method.per_utterance())
         save_embedder(exp / at / "encoder.pt", method.embedder())
     dist.barrier()
     return {"utts": len(utterances), "classes": facts.num_classes, "steps": loader.steps_per_epoch * part.loop.epochs}
 
 
-def _facts(system: System, utterances: Utterances, centroids: Path | None) -> Facts:
-    import numpy as np
-
+def _facts(system: System, utterances: Utterances, centroids: Path | None, number: int) -> Facts:
     return Facts(
         num_utts=len(utterances),
         seed=system.seed,
         num_classes=utterances.num_classes,
         labels=utterances.labels,
         centroids=np.load(centroids, allow_pickle=False) if centroids is not None else None,
+        round=number,
     )
 
 
@@ -132,6 +139,15 @@ def _loader(
         sampler=part.sampler,
         workers=config.workers,
     )
+
+
+def _save_table(path: Path, names: Sequence[str], columns: Mapping[str, Tensor]) -> None:
+    """What the method knows of each utterance: arrays (N,) under their names, and the utterances' in `utt`."""
+    if not columns:
+        return
+    utt = np.array([name.encode() for name in names])  # bytes: a quarter of numpy's text, and no pickle either
+    with open_atomic(path, "wb") as file:
+        np.savez_compressed(file, utt=utt, **{name: values.cpu().numpy() for name, values in columns.items()})
 
 
 def _config_hash(

@@ -59,7 +59,8 @@ def retrain(
         system = build_system(settings)
         if not number:
             say(f"{at}: SUPERVISED, on the labels of {labels}")
-        facts = fit(system, system.retrain, exp, data, at, ngpu, labels=labels, centroids=centroids, start=start)
+        files = {"labels": labels, "centroids": centroids, "start": start}
+        facts = fit(system, system.retrain, exp, data, at, ngpu, **files, number=number or 0)
         return {**facts, "labels": "given" if not number else "pseudo"}
 
     once(
