@@ -1,0 +1,25 @@
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def load_toy() -> ModuleType:
+    """toy.py of this folder, which is no package; the scripts of the ranks import it too."""
+    if "toy" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("toy.py"))
+        sys.modules["toy"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["toy"])
+    return sys.modules["toy"]
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    return load_toy()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", load_toy().cases())
