@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spkssl.contract import Facts, MakeEncoder, Method
-from spkssl.methods import aam, dino, moco, rdino, simclr
+from spkssl.methods import aam, dino, dlg_lc, lgl, moco, rdino, simclr
 
 # name -> (Config, class, kind); kind `pretrain` needs no labels, `retrain` trains on the labels it is given.
 METHODS: dict[str, tuple[type, type, str]] = {
@@ -14,6 +14,8 @@ METHODS: dict[str, tuple[type, type, str]] = {
     "dino": (dino.Config, dino.Dino, "pretrain"),
     "rdino": (rdino.Config, rdino.Rdino, "pretrain"),
     "aam": (aam.Config, aam.Aam, "retrain"),
+    "lgl": (lgl.Config, lgl.Lgl, "retrain"),
+    "dlg_lc": (dlg_lc.Config, dlg_lc.DlgLc, "retrain"),
 }
 
 

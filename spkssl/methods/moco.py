@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from spkssl import dist, rng
 from spkssl.contract import Batch, Facts, MakeEncoder, Progress, Step, ViewSpec
+from spkssl.errors import complain
 from spkssl.losses.nt_xent import enqueue, moco_loss
 from spkssl.losses.spread import spread
 from spkssl.methods.hooks import Hooks
@@ -63,7 +64,8 @@ class Moco(Hooks):
     def _remember(self, keys: list[Tensor]) -> None:
         gathered = [dist.gather_rows(rows) for rows in keys]
         if self.config.queue % len(gathered[0]):
-            raise ValueError(f"the queue ({self.config.queue}) must be a multiple of the batch ({len(gathered[0])})")
+            what = f"queue {self.config.queue} is no multiple of the batch (got {len(gathered[0])})"
+            raise complain("method moco", what, "choose method.queue so")
         # A new tensor, not an update in place: the loss's backward still needs the old queue.
         self.queues = self.queues.clone()
         pointer = int(self.pointer)

@@ -20,10 +20,11 @@ from spkssl.audio.fbank import FbankConfig
 from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
-from spkssl.methods import METHODS, aam, dino, make_method, moco, rdino, simclr
+from spkssl.methods import METHODS, aam, dino, dlg_lc, lgl, make_method, moco, rdino, simclr
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import Embedder, make_embedder
 from spkssl.nn.frontend import FrontendConfig
+from spkssl.nn.gating import MixtureConfig
 from spkssl.nn.heads import DinoHeadConfig
 from spkssl.nn.schedules import ScheduleConfig
 from spkssl.nn.targets import TargetConfig
@@ -44,9 +45,14 @@ class Tiny:
 
 _HEAD = DinoHeadConfig(hidden=24, bottleneck=12, out=16)
 _CROPS = dict(global_frames=20, local_frames=14, local_count=2, freeze_epochs=0.5, ema=(0.8, 1.0))
+_ANY_FIT = MixtureConfig(min_count=4, min_separation=0.0, acceptance=(0.0, 1.0))
 
 TINY: dict[str, Tiny] = {
     "simclr": Tiny(simclr.Config(frames=16, hidden=16, out=12)),
+    "simclr adversarial": Tiny(
+        simclr.Config(frames=16, loss="nt_xent_scaled", aat_weight=0.5, aat_hidden=8, pass_per_crop=True)
+    ),
+    "simclr prototypical": Tiny(simclr.Config(frames=16, loss="angular_prototypical")),
     "moco": Tiny(moco.Config(frames=16, queue=24, momentum=0.8, symmetric=True)),
     "dino": Tiny(dino.Config(head=_HEAD, **_CROPS)),
     "dino sinkhorn": Tiny(
@@ -54,6 +60,14 @@ TINY: dict[str, Tiny] = {
     ),
     "rdino": Tiny(rdino.Config(head=DinoHeadConfig(hidden=24, bottleneck=12, out=16, wide=10), **_CROPS)),
     "aam": Tiny(aam.Config(frames=16, scale=16.0), labels=True),
+    "lgl": Tiny(lgl.Config(frames=16, scale=16.0, gate="rate", ungated_epochs=1, rates=(0.7,)), labels=True),
+    "lgl gmm": Tiny(lgl.Config(frames=16, scale=16.0, gate="gmm", ungated_epochs=1, mixture=_ANY_FIT), labels=True),
+    "dlg_lc": Tiny(
+        dlg_lc.Config(
+            frames=16, scale=16.0, ungated_epochs=1, uncorrected_epochs=2, temperature=0.1, mixture=_ANY_FIT
+        ),
+        labels=True,
+    ),
 }  # "method" or "method variant"
 
 
