@@ -22,7 +22,7 @@ class SyncNorm(_BatchNorm):
             return super().forward(x)
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        rows = x.float()
+        rows = x.to(torch.promote_types(x.dtype, torch.float32))
         count = float(dist.total(rows.new_tensor(x.numel() / x.shape[1])))
         mean = _Sum.apply(rows.sum(axes)) / count  # (C,)
         centred = rows - mean.view(shape)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spkssl import dist
@@ -33,7 +32,9 @@ class Meter:
         return means
 
     def state(self) -> dict[str, Any]:
-        return {"sums": {name: value.cpu() for name, value in self.sums.items()}, "counts": dict(self.counts)}
+        """Means over ranks of the sums; every rank takes part, and every rank may go on from them."""
+        sums = {name: dist.mean(self.sums[name]).cpu() for name in sorted(self.sums)}
+        return {"sums": sums, "counts": dict(self.counts)}
 
     def restore(self, state: dict[str, Any], device: str) -> None:
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
@@ -51,14 +52,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     """All whole lines."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    *whole, _ = path.read_text(encoding="utf-8").split("\n")  # behind the last newline: nothing, or a torn line
+    return [json.loads(line) for line in whole]
 
 
 def rewind(path: Path, step: int) -> None:
     """Forget the lines after this step: training goes on from there and will write them again."""
     rows = [row for row in read(path) if row["step"] <= step]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def as_scalars(**values: float) -> dict[str, Tensor]:
-    return {name: torch.tensor(float(value)) for name, value in values.items()}

@@ -80,13 +80,13 @@ def train(
             lr = set_lr(optimizer, config.optim, config.batch_size, t)
             rng.seed_torch(seed, "step", t.step, dist.rank())
             steps = _backward(model, micros, t, config, device)
-            _check_finite(steps, micros, t, out, names)
             method.after_backward(t)
             norm = clip_gradients(optimizer, config.optim)
+            _check_finite(steps, norm, micros, t, out, names)
             optimizer.step()
             method.after_step(t)
             optimizer.zero_grad(set_to_none=True)
-            _record(state, steps, micros, norm)
+            _record(state, steps, micros, norm, t)
             state.step, done = t.step + 1, t.step + 1
             t = Progress(done, t.steps_per_epoch, t.epochs)
             clock.step_done(sum(len(batch.index) for batch in micros) * dist.world_size())
@@ -121,7 +121,7 @@ def _resume(
     say: Callable[[str], None],
 ) -> State:
     state = State(0, log.Meter(), Monitor(config.health), [])
-    saved = checkpoint.load(out / "ckpt", config_hash, device)
+    saved = checkpoint.load(out / "ckpt", config_hash, say)
     dist.barrier()  # nobody clears before everybody has looked
     if saved is not None:
         method.load_state_dict(saved["method"], strict=True)
@@ -129,7 +129,8 @@ def _resume(
         state.step = saved["step"]
         state.meter.restore(saved["meter"], device)
         state.monitor.ill = saved["monitor"]["ill"]
-        state.records = [saved["records"]] if saved["records"] and dist.rank() == 0 else []
+        if saved["records"] and dist.rank() == 0:
+            state.records = [{name: rows.to(device) for name, rows in saved["records"].items()}]
         say(f"resuming after step {state.step}")
     if dist.rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
@@ -153,39 +154,47 @@ def _backward(model: nn.Module, micros: Sequence[Batch], t: Progress, config: Lo
     return steps
 
 
-def _check_finite(steps: Sequence[Step], micros: Sequence[Batch], t: Progress, out: Path, names: Sequence[str]) -> None:
-    bad = [not bool(torch.isfinite(step.loss)) for step in steps]
-    ill = torch.tensor(float(any(bad)), device=steps[0].loss.device)
-    if not float(dist.total(ill)):
+def _check_finite(
+    steps: Sequence[Step], norm: Tensor, micros: Sequence[Batch], t: Progress, out: Path, names: Sequence[str]
+) -> None:
+    """Stop before bad gradients reach the weights: an infinite loss of one rank is in the gradients of all."""
+    losses = torch.stack([step.loss.detach() for step in steps])
+    here = not bool(losses.isfinite().all())
+    everywhere = dist.total(losses.new_tensor([float(here), float(not norm.isfinite())]))
+    if not float(everywhere.sum()):
         return
-    if any(bad):
-        i = bad.index(True)
-        write_text(out / "bad_batch.txt", "".join(names[int(u)] + "\n" for u in micros[i].index))
-        values = ", ".join(f"{key} {float(value):.4g}" for key, value in steps[i].scalars.items())
-        raise InputError(
-            f"{out}: loss is {float(steps[i].loss)} at step {t.step} of epoch {t.epoch} ({values}); lower the learning "
-            f"rate, or look at the utterances in {out / 'bad_batch.txt'}"
-        )
-    raise InputError(f"{out}: another rank met a loss that is not finite at step {t.step}; its message says more")
+    if not here and float(everywhere[0]):
+        raise InputError(f"{out}: another rank met a loss that is not finite at step {t.step}; its message says more")
+    i = int((~losses.isfinite()).nonzero()[0]) if here else 0
+    what = f"loss is {float(losses[i])}" if here else "the gradient is not finite"
+    rows = micros[i].index if here else torch.cat([batch.index for batch in micros])
+    write_text(out / "bad_batch.txt", "".join(names[int(row)] + "\n" for row in rows))
+    values = ", ".join(f"{key} {float(value):.4g}" for key, value in steps[i].scalars.items())
+    raise InputError(
+        f"{out}: {what} at step {t.step} of epoch {t.epoch} ({values}); lower the learning rate, or look at the "
+        f"utterances in {out / 'bad_batch.txt'}"
+    )
 
 
-def _record(state: State, steps: Sequence[Step], micros: Sequence[Batch], norm: Tensor) -> None:
+def _record(state: State, steps: Sequence[Step], micros: Sequence[Batch], norm: Tensor, t: Progress) -> None:
     share = 1 / len(steps)
     loss = sum((step.loss.detach() * share for step in steps), torch.zeros((), device=steps[0].loss.device))
     scalars = {k: sum((s.scalars[k].detach() * share for s in steps), torch.zeros_like(loss)) for k in steps[0].scalars}
     state.meter.add({"loss": loss, "grad_norm": norm, **scalars})
     if steps[0].records:
         rows = {k: torch.cat([step.records[k] for step in steps]) for k in steps[0].records}
-        state.records.append({**rows, "index": torch.cat([batch.index for batch in micros])})
+        index = torch.cat([batch.index for batch in micros])
+        state.records.append({**rows, "index": index, "step": torch.full_like(index, t.step)})
 
 
 def _epoch_records(state: State) -> dict[str, Tensor]:
-    """The epoch's records of all ranks, in the order of the utterance list, whoever saw them; starts a new epoch."""
+    """The epoch's records of all ranks, by utterance and then by step, whoever saw them; starts a new epoch."""
     gathered = _gather(state.records)
     state.records = []
     if not gathered:
         return {}
-    order = gathered["index"].argsort(stable=True)
+    order = gathered.pop("step").argsort(stable=True)
+    order = order[gathered["index"][order].argsort(stable=True)]
     return {name: rows[order] for name, rows in gathered.items()}
 
 
@@ -203,14 +212,14 @@ def _due(done: int, t: Progress, config: LoopConfig) -> bool:
 def _save(
     state: State, method: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, out: Path, config_hash: str
 ) -> None:
-    records = _gather(state.records)
+    records, meter = _gather(state.records), state.meter.state()
     if dist.rank() == 0:
         saved: dict[str, Any] = {
             "config_hash": config_hash,
             "step": state.step,
             "method": method.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "meter": state.meter.state(),
+            "meter": meter,
             "monitor": state.monitor.state(),
             "records": {name: rows.cpu() for name, rows in records.items()},
         }
