@@ -1,0 +1,178 @@
+"""Several runs side by side: means and spreads over seeds, and differences on the same trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spkssl import rng
+from spkssl.errors import complain
+from spkssl.io.scores import read_scores
+from spkssl.io.speakers import trial_speakers
+from spkssl.io.trials import Trials
+from spkssl.metrics.bootstrap import paired_difference
+from spkssl.report.run import View, labels_used
+
+
+@dataclass
+class Group:
+    """Runs that differ in nothing but the seed."""
+
+    name: str
+    runs: list[View] = field(default_factory=list)
+
+
+def groups(views: Sequence[View]) -> list[Group]:
+    """By system and configuration, in the order given; a system that comes in two configurations is told by folder."""
+    found: dict[tuple[str, str], Group] = {}
+    for view in views:
+        key = view.name, view.config_digest
+        found.setdefault(key, Group(view.name)).runs.append(view)
+    for group in found.values():
+        twice = [seed for seed in _seeds(group) if _seeds(group).count(seed) > 1]
+        if twice:
+            folders = ", ".join(str(view.exp) for view in group.runs if view.seed == twice[0])
+            what = f"{folders} are the same system with the same seed {twice[0]}"
+            raise complain("--compare", what, "name each run once, or give repetitions another --seed")
+    names = [name for name, _ in found]
+    for (name, _), group in found.items():
+        if names.count(name) > 1:
+            group.name = f"{name} ({group.runs[0].exp.name})"
+    labels = [group.name for group in found.values()]
+    for group in found.values():
+        if labels.count(group.name) > 1:
+            group.name = f"{group.runs[0].name} ({group.runs[0].exp})"
+    return list(found.values())
+
+
+def spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each system, encoder, back-end and list: mean and standard deviation (n - 1) over seeds."""
+    rows = []
+    for trials, at, backend in _keys(groups, order):
+        for group in groups:
+            found = [row for view in group.runs if (row := _row(view, trials, at, backend))]
+            if found:
+                points = list(dict.fromkeys(p for row in found for p in row["min_dcf"]))
+                rows.append(
+                    {
+                        "system": group.name,
+                        "at": at,
+                        "backend": backend,
+                        "trials": trials,
+                        "labels_used": labels_used(found[0]),
+                        "seeds": [view.seed for view in group.runs if _row(view, trials, at, backend)],
+                        "eer": _moments([row["eer"] for row in found]),
+                        "min_dcf": {p: _moments([row["min_dcf"].get(p) for row in found]) for p in points},
+                    }
+                )
+    return rows
+
+
+def cluster_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each system and clustering."""
+    rows = []
+    for at in order:
+        for group in groups:
+            found = [row for view in group.runs for row in view.clusters if row["at"] == at]
+            if found:
+                scores = {name: _moments([row.get(name) for row in found]) for name in ("k", "nmi", "purity", "ari")}
+                rows.append({"system": group.name, "at": at, **scores})
+    return rows
+
+
+def differences(
+    groups: Sequence[Group], order: Sequence[str], data: Path, replicates: int, seed: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Each system minus the first one, seed by seed, with a 95 % interval; and why some have no difference.
+
+    Speakers are drawn once for both systems of a pair, so what the trials have in common cancels. EER in percent
+    points, by interpolation.
+    """
+    rows, notes = [], []
+    for trials, at, backend in _keys(groups, order):
+        base, *others = groups
+        for other in others:
+            for first, second in _pairs(base, other):
+                one, two = (_row(view, trials, at, backend) for view in (first, second))
+                if one is None or two is None:
+                    continue
+                found = _difference(first.score_file(one), second.score_file(two), data, trials, replicates, seed)
+                if isinstance(found, str):
+                    notes.append(found)
+                    continue
+                label = {"at": at, "backend": backend, "trials": trials}
+                names = {"system": other.name, "minus": base.name, "seeds": [second.seed, first.seed]}
+                rows.append({**names, **label, "eer": two["eer"], "other_eer": one["eer"], **found})
+    return rows, list(dict.fromkeys(notes))
+
+
+def speakers_of(data: Path, trials: str) -> tuple[Path, Path] | None:
+    """The list below `data` and the table of its speakers."""
+    found = sorted(data.glob(f"*/trials/{trials}"))
+    if not found:
+        return None
+    folder = found[0].parents[1]
+    tables = (folder / "ref" / "utt2spk", folder / "utt2spk")
+    return next(((found[0], table) for table in tables if table.exists()), None)
+
+
+def _difference(
+    first: Path, second: Path, data: Path, name: str, replicates: int, seed: int
+) -> dict[str, Any] | str:
+    known = speakers_of(data, name)
+    if known is None:
+        return f"{name}: no list of this name with a table of speakers below {data}, so no differences"
+    (trials, scores), (other, other_scores) = read_scores(first), read_scores(second)
+    if not _same(trials, other):
+        return f"{name}: not the same trials in {first} and {second}, so no difference"
+    assert trials.target is not None, "rows of results.json are of labelled trials"
+    speakers = trial_speakers(trials, known[0].with_name(f"{name}.enroll"), known[1])
+    if speakers is None:
+        return f"{name}: {known[1]} knows no speakers, so no differences"
+    draws = rng.numpy(seed, "bootstrap", name)
+    found = paired_difference(other_scores, scores, trials.target, *speakers, draws, n=replicates)
+    low, high = 100 * found.low, 100 * found.high
+    return {"difference": 100 * found.estimate, "low": low, "high": high, "replicates": replicates}
+
+
+def _same(one: Trials, two: Trials) -> bool:
+    """Whether both are the same trials with the same labels in the same order."""
+    if len(one) != len(two):
+        return False
+    names = one.enrol_names == two.enrol_names and one.test_names == two.test_names
+    equal = names and (one.enrol == two.enrol).all() and (one.test == two.test).all()
+    return bool(equal and one.target is not None and two.target is not None and (one.target == two.target).all())
+
+
+def _pairs(base: Group, other: Group) -> list[tuple[View, View]]:
+    """Runs of the same seed; where no seed is shared, the first with the first and so on."""
+    by_seed = {view.seed: view for view in base.runs}
+    shared = [(by_seed[view.seed], view) for view in other.runs if view.seed in by_seed]
+    return shared or list(zip(base.runs, other.runs, strict=False))
+
+
+def _keys(groups: Sequence[Group], order: Sequence[str]) -> list[tuple[str, str, str]]:
+    place = {at: k for k, at in enumerate(order)}
+    found = {(row["trials"], row["at"], row["backend"]) for group in groups for view in group.runs for row in view.rows}
+    return sorted(found, key=lambda key: (key[0], place[key[1]], key[2]))
+
+
+def _row(view: View, trials: str, at: str, backend: str) -> Mapping[str, Any] | None:
+    wanted = (trials, at, backend)
+    return next((row for row in view.rows if (row["trials"], row["at"], row["backend"]) == wanted), None)
+
+
+def _moments(values: Sequence[float | None]) -> dict[str, Any]:
+    held = [value for value in values if value is not None]
+    if not held:
+        return {"mean": None, "sd": None, "n": 0}
+    sd = float(np.std(held, ddof=1)) if len(held) > 1 else None
+    return {"mean": float(np.mean(held)), "sd": sd, "n": len(held)}
+
+
+def _seeds(group: Group) -> list[int | None]:
+    return [view.seed for view in group.runs]

@@ -1,0 +1,136 @@
+"""One run as a report sees it: its rows, and the files that stand behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from spkssl.config import read_yaml
+from spkssl.errors import complain
+from spkssl.io import markers
+
+SCORED_ELSEWHERE = "+quality"  # ends the back-end of rows whose scores calibration has changed
+_TRUE = {"none": "none", "pseudo": "pseudo", "true": "TRUE LABELS"}
+
+
+@dataclass(frozen=True)
+class View:
+    """A run's folder and what its results.json says; `order` are its encoders, as a table lists them."""
+
+    exp: Path
+    results: Mapping[str, Any]
+    order: tuple[str, ...]
+    labels: Mapping[str, Path]  # encoder -> utt2cluster that its embeddings led to
+    reference: Path | None = None  # true labels of the training set
+    data: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.results.get("system") or self.exp.name)
+
+    @property
+    def seed(self) -> int | None:
+        return self.results.get("seed")
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The scored lists, by list, then encoder, then back-end."""
+        place = {at: k for k, at in enumerate(self.order)}
+        rows = [row for row in self.results["results"] if row["at"] in place]
+        return sorted(rows, key=lambda row: (row["trials"], place[row["at"]], row["backend"]))
+
+    @cached_property
+    def clusters(self) -> list[dict[str, Any]]:
+        found = {row["at"]: row for row in self.results["clusters"]}
+        return [found[at] for at in self.order if at in found]
+
+    @cached_property
+    def provenance(self) -> list[dict[str, Any]]:
+        """The recorded calls, oldest first."""
+        return markers.read(self.exp / "provenance.json").get("runs", [])
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        path = self.exp / "config.yaml"
+        return read_yaml(path) if path.exists() else {}
+
+    @cached_property
+    def config_digest(self) -> str:
+        """What the configuration is apart from the seed: runs that share it are repetitions of one system."""
+        return _digest({key: value for key, value in self.config.items() if key != "seed"})
+
+    @property
+    def rows_digest(self) -> str:
+        return _digest([self.rows, self.results.get("system"), self.seed])
+
+    def lists(self) -> list[str]:
+        return list(dict.fromkeys(row["trials"] for row in self.rows))
+
+    def score_file(self, row: Mapping[str, Any]) -> Path:
+        name = row["backend"]
+        if name.endswith(SCORED_ELSEWHERE):
+            name = name.removesuffix(SCORED_ELSEWHERE) + "_calibrated"
+        return self.exp / row["at"] / "scores" / name / f"{row['trials']}.scores"
+
+    def metrics_file(self, at: str) -> Path:
+        return self.exp / at / "metrics.jsonl"
+
+    def trial_list(self, name: str) -> Path | None:
+        """`data/<set>/trials/<name>`, of the one set that has it."""
+        found = sorted(self.data.glob(f"*/trials/{name}")) if self.data is not None else []
+        return found[0] if found else None
+
+    def training(self, at: str) -> dict[str, Any]:
+        """What the marker of this encoder's training says: seconds, peak_mb, steps; {} for what is not trained."""
+        name = "pretrain" if at == "pretrain" else f"retrain.{at}"
+        found = markers.read(self.exp / ".done" / f"{name}.json")
+        log = self.exp / at / "log" / "train.log"
+        # The marker times the last call; what an earlier, killed call took is nowhere.
+        resumed = log.exists() and "resuming after step" in log.read_text(encoding="utf-8", errors="replace")
+        facts = {key: found[key] for key in ("seconds", "peak_mb", "steps", "utts", "classes") if found.get(key) is not None}
+        return {**facts, "resumed": True} if facts and resumed else facts
+
+    def check(self) -> None:
+        """An InputError unless there are rows, and a score file behind each."""
+        if not self.rows:
+            raise complain(self.exp / "results.json", "holds no result", "run stage 7 (score) first")
+        for row in self.rows:
+            path = self.score_file(row)
+            if not path.exists():
+                raise complain(path, f"no such file, though results.json has its row ({row['at']})", "score again (stage 7)")
+
+
+def _digest(tree: Any) -> str:
+    return hashlib.blake2b(json.dumps(tree, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+
+
+def labels_used(row: Mapping[str, Any]) -> str:
+    """`none`, `pseudo`, or in capitals what was told the truth."""
+    used = _TRUE[row["labels_used"]]
+    return f"{used} + TRUE LABELS of the calibration trials" if row["backend"].endswith(SCORED_ELSEWHERE) else used
+
+
+def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Scalar -> its steps and values, of the whole lines of a metrics.jsonl; {} where there is none."""
+    if not path.exists():
+        return {}
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        if not line.endswith("\n"):
+            continue  # being written
+        try:
+            row = json.loads(line)
+            step = row.pop("step")
+        except (json.JSONDecodeError, KeyError, AttributeError):
+            raise complain(f"{path}:{number}", "is not a JSON object with a step", "train again, or delete the line") from None
+        for name, value in row.items():
+            if isinstance(value, int | float) and name != "epoch":
+                steps, values = curves.setdefault(name, ([], []))
+                steps.append(step)
+                values.append(value)
+    return curves

@@ -1,0 +1,147 @@
+"""Stage 8: the results of a run, or of several side by side, as tables and a page with plots."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkssl.errors import complain
+from spkssl.report.run import View
+from spkssl.stages import run_folder
+from spkssl.stages.results import add_results, read_results, stage_of
+from spkssl.stages.settings import Settings, settings_options
+from spkssl.stages.stage import DIRECTORY, Run, marker, once, require, run_options, say
+
+
+@click.command()
+@settings_options
+@run_options
+@click.option("--exp", type=DIRECTORY, multiple=True, help="The run's folder; several: they are compared.")
+@click.option("--compare", type=DIRECTORY, multiple=True, help="A run's folder, to be compared with the others given.")
+@click.option("--data", type=DIRECTORY, help="The folder of the data directories.")
+@click.option("--rounds", type=click.IntRange(0), help="Rounds of retraining that there must be (default: all there are).")
+@click.option("--out", type=DIRECTORY, help="Of a comparison: the folder for COMPARE.md, compare.json, compare.html.")
+def report(
+    settings: Settings,
+    run: Run,
+    exp: tuple[Path, ...],
+    compare: tuple[Path, ...],
+    data: Path | None,
+    rounds: int | None,
+    out: Path | None,
+) -> None:
+    """Stage 8: results of a run -> tables, RESULTS.md, report.html; of several runs -> a comparison.
+
+    Of a run: `spkssl report --exp exp/dino --data data --rounds 2`. Of several, seeds of one system counting as
+    repetitions: `spkssl report --compare exp/a --compare exp/b --data data`.
+    """
+    folders = list(dict.fromkeys((*exp, *compare)))
+    if not folders:
+        raise complain("spkssl report", "no run was given", "give --exp, or --compare twice or more")
+    if compare and len(folders) < 2:
+        raise complain("--compare", f"got one run, {folders[0]}", "name at least two")
+    if len(folders) > 1:
+        from spkssl.stages.report_compare import compare_runs
+
+        compare_runs(settings, run, [view_of(settings, folder, data, rounds) for folder in folders], out)
+        return
+    if data is None:
+        raise complain("spkssl report", "--exp needs --data", "name the folder of the data directories")
+    view = view_of(settings, folders[0], data, rounds)
+    _report(settings, run, view, rounds)
+    if not run.dry_run:
+        from spkssl.report.tables import cluster_table, results_table
+
+        view = view_of(settings, folders[0], data, rounds)
+        for table in (results_table(view), *([cluster_table(view)] if view.clusters else [])):
+            click.echo("\n".join(table.lines()) + "\n")
+        click.echo(f"{view.exp / 'RESULTS.md'}, {view.exp / 'report.html'}")
+
+
+def view_of(settings: Settings, exp: Path, data: Path | None, rounds: int | None) -> View:
+    """The run as its files say it is; an InputError when a round that there must be is not scored."""
+    require([exp], "check --exp")
+    results = read_results(exp)
+    scored = list(dict.fromkeys(row["at"] for row in results["results"]))
+    numbers = [stage_of(at)["round"] for at in scored]
+    order = run_folder.order(max(numbers, default=0) if rounds is None else rounds)
+    # Encoders trained on labels of one's own (retrain --at) come last; rounds beyond --rounds are of another run.
+    order += [at for at, number in zip(scored, numbers, strict=True) if at not in order and not number]
+    missing = [at for at in order if stage_of(at)["round"] and at not in scored]
+    if missing:
+        raise complain(exp / "results.json", f"has no result of {missing[0]}", "run stages 6 and 7, or lower --rounds")
+    found = {at: run_folder.labels_of(exp, at) for at in order}
+    train = settings.section("data").get("train", "train")
+    reference = data / train / "ref" / "utt2spk" if data is not None else None
+    view = View(
+        exp,
+        results,
+        tuple(order),
+        {at: path for at, path in found.items() if path.exists()},
+        reference if reference is not None and reference.exists() else None,
+        data,
+    )
+    view.check()
+    return view
+
+
+def _report(settings: Settings, run: Run, view: View, rounds: int | None) -> None:
+    exp = view.exp
+    outputs = [exp / name for name in ("results.json", "RESULTS.md", "report.html")]
+    mark = marker(exp, "report")
+    complete = {row["at"] for row in view.clusters if "size_histogram" in row} >= set(view.labels)
+    # results.json is read and completed here, so among the inputs the rows of stage 7 stand for it.
+
+    def work() -> dict[str, Any]:
+        return _work(settings, view, rounds)
+
+    once(
+        run if complete or not mark.exists() else replace(run, force=True),
+        f"report {exp}",
+        mark,
+        settings={"rounds": rounds, "train": settings.section("data").get("train", "train"), "results.json": view.rows_digest},
+        inputs=_inputs(view),
+        outputs=outputs,
+        work=work,
+        log=exp / "log" / "report.log",
+    )
+
+
+def _inputs(view: View) -> list[Path]:
+    paths = [*(view.score_file(row) for row in view.rows), *view.labels.values()]
+    paths += [path.parent / "info.json" for path in view.labels.values()]
+    paths += [path for name in view.lists() if (path := view.trial_list(name)) is not None]
+    paths += [path for at in view.order if (path := view.metrics_file(at)).exists()]
+    paths += [view.exp / name for name in ("config.yaml", "provenance.json")]
+    paths += [view.reference] if view.reference is not None else []
+    return [path for path in dict.fromkeys(paths) if path.exists()]
+
+
+def _work(settings: Settings, view: View, rounds: int | None) -> dict[str, Any]:
+    from spkssl.io.atomic import write_text
+    from spkssl.report.clusters import cluster_row, merged
+    from spkssl.report.markdown import markdown
+    from spkssl.report.page import page
+    from spkssl.report.setting import as_typed, digests, marked_work
+    from spkssl.report.tables import cluster_table, cost_table, results_table, trials_table
+
+    if view.reference is None and view.labels:
+        say("no true labels of the training set: pseudo labels without NMI")
+    made = {row["at"]: row for row in view.clusters}
+    rows = [
+        merged(made.get(at, {}), {**stage_of(at), **cluster_row(path, view.reference)})
+        for at, path in view.labels.items()
+    ]
+    training = {at: facts for at in view.order if (facts := view.training(at))}
+    add_results(view.exp, rows, table="clusters", training=training)
+    view = view_of(settings, view.exp, view.data, rounds)
+    first = [results_table(view), *([cluster_table(view)] if view.clusters else [])]
+    last = [trials_table(view, digests(view)), cost_table(view, marked_work(view))]
+    command = as_typed(sys.argv)
+    write_text(view.exp / "RESULTS.md", markdown(view, [*first, *last], command))
+    write_text(view.exp / "report.html", page(view, first, last, command))
+    return {"rows": len(view.rows), "clusterings": len(rows)}

@@ -1,0 +1,83 @@
+"""What the stage `report` does with several runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkssl import config
+from spkssl.backend.scoring import ScoreConfig
+from spkssl.io.atomic import write_json, write_text
+from spkssl.report import compare, compare_tables
+from spkssl.report.run import View
+from spkssl.report.setting import as_typed
+from spkssl.stages.settings import Settings
+from spkssl.stages.stage import Run, marker, once, say
+
+
+def compare_runs(settings: Settings, run: Run, views: Sequence[View], out: Path | None) -> None:
+    """Show the tables; with `out`, keep them there, and skip what is up to date."""
+    replicates = config.build(ScoreConfig, settings.section("score"), f"{settings.source}: score").bootstrap
+    if out is None:
+        if not run.dry_run:
+            _show(_found(settings, views, replicates))
+        return
+
+    def work() -> dict[str, Any]:
+        found = _found(settings, views, replicates)
+        command = as_typed(sys.argv)
+        write_json(out / "compare.json", found)
+        write_text(out / "COMPARE.md", compare_tables.markdown(found, command))
+        write_text(out / "compare.html", compare_tables.page(found, command))
+        return {"runs": len(views)}
+
+    inputs = [path for view in views for path in (view.exp / "results.json", view.exp / "config.yaml") if path.exists()]
+    inputs += [view.score_file(row) for view in views for row in view.rows]
+    data = views[0].data
+    if data is not None:
+        known = [compare.speakers_of(data, name) for name in dict.fromkeys(n for view in views for n in view.lists())]
+        inputs += [path for pair in known if pair is not None for path in pair]
+    once(
+        run,
+        f"report {out}",
+        marker(out, "compare"),
+        settings={"runs": [str(view.exp) for view in views], "bootstrap": replicates, "seed": settings.seed},
+        inputs=list(dict.fromkeys(inputs)),
+        outputs=[out / name for name in ("compare.json", "COMPARE.md", "compare.html")],
+        work=work,
+        log=out / "log" / "compare.log",
+    )
+    if not run.dry_run:
+        _show(json.loads((out / "compare.json").read_text(encoding="utf-8")))
+        click.echo(f"{out / 'COMPARE.md'}, {out / 'compare.html'}")
+
+
+def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[str, Any]:
+    order = max((view.order for view in views), key=len)
+    order = list(dict.fromkeys((*order, *(at for view in views for at in view.order))))
+    groups = compare.groups(views)
+    data = views[0].data
+    rows, notes = [], []
+    if len(groups) > 1 and data is None:
+        notes = ["no --data, so no speakers to draw: differences are left out"]
+    elif len(groups) > 1 and replicates and data is not None:
+        rows, notes = compare.differences(groups, order, data, replicates, settings.seed)
+    for note in notes:
+        say(note)
+    return {
+        "runs": [{"exp": str(view.exp), "system": view.name, "seed": view.seed} for view in views],
+        "spread": compare.spread(groups, order),
+        "clusters": compare.cluster_spread(groups, order),
+        "differences": rows,
+        "notes": notes,
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    for table in compare_tables.tables(found):
+        click.echo("\n".join(table.lines()) + "\n")
