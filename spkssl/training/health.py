@@ -43,17 +43,18 @@ class Monitor:
         """What is wrong and what to do about it; '' while all is well."""
         if self.config.action == "off" or fraction < self.config.warmup:
             return ""
-        for rule in _RULES:
-            value = scalars.get(rule.scalar)
-            if value is None or math.isnan(value):
-                continue
-            limit: float = getattr(self.config, rule.scalar)
-            count = self.ill.get(rule.scalar, 0) + 1 if (value - limit) * rule.sign > 0 else 0
-            self.ill[rule.scalar] = count
-            if count == self.config.patience:
-                side = "above" if rule.sign > 0 else "below"
-                return f"{rule.scalar} = {value:.3g} is {side} {limit:g} for {count} log lines; {rule.hint}"
-        return ""
+        return "; ".join(filter(None, (self._apply(rule, scalars.get(rule.scalar, math.nan)) for rule in _RULES)))
+
+    def _apply(self, rule: _Rule, value: float) -> str:
+        if math.isnan(value):
+            return ""
+        limit: float = getattr(self.config, rule.scalar)
+        count = self.ill.get(rule.scalar, 0) + 1 if (value - limit) * rule.sign > 0 else 0
+        self.ill[rule.scalar] = count
+        if count != self.config.patience:
+            return ""
+        side = "above" if rule.sign > 0 else "below"
+        return f"{rule.scalar} = {value:.3g} is {side} {limit:g} for {count} log lines; {rule.hint}"
 
     def state(self) -> dict[str, Any]:
         return {"ill": dict(self.ill)}
