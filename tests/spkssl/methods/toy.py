@@ -20,13 +20,15 @@ from spkssl.audio.fbank import FbankConfig
 from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
-from spkssl.methods import METHODS, aam, dino, dlg_lc, lgl, make_method, moco, rdino, simclr
+from spkssl.methods import METHODS, aam, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import Embedder, make_embedder
 from spkssl.nn.frontend import FrontendConfig
 from spkssl.nn.gating import MixtureConfig
-from spkssl.nn.heads import DinoHeadConfig
+from spkssl.nn.heads import DinoHeadConfig, ProjectionConfig
+from spkssl.nn.resnet import ResNetConfig
 from spkssl.nn.schedules import ScheduleConfig
+from spkssl.nn.stopping import StopConfig
 from spkssl.nn.targets import TargetConfig
 from spkssl.training.loop import LoopConfig, train
 from spkssl.training.optim import OptimConfig
@@ -45,12 +47,16 @@ class Tiny:
 
 _HEAD = DinoHeadConfig(hidden=24, bottleneck=12, out=16)
 _CROPS = dict(global_frames=20, local_frames=14, local_count=2, freeze_epochs=0.5, ema=(0.8, 1.0))
+_MEMO = dict(head=_HEAD, second=ResNetConfig(width=4, blocks=(1, 1), embed_dim=10), cross_weight=(0.5, 1.0), **_CROPS)
+_SDPN = dict(
+    global_frames=20, local_frames=14, head=ProjectionConfig(hidden=24, out=12), num_prototypes=12, ema=(0.8, 1.0)
+)
 _ANY_FIT = MixtureConfig(min_count=4, min_separation=0.0, acceptance=(0.0, 1.0))
 
 TINY: dict[str, Tiny] = {
     "simclr": Tiny(simclr.Config(frames=16, hidden=16, out=12)),
     "simclr adversarial": Tiny(
-        simclr.Config(frames=16, loss="nt_xent_scaled", aat_weight=0.5, aat_hidden=8, pass_per_crop=True)
+        simclr.Config(frames=16, loss="nt_xent_scaled", scale=2.0, aat_weight=0.5, aat_hidden=8, pass_per_crop=True)
     ),
     "simclr prototypical": Tiny(simclr.Config(frames=16, loss="angular_prototypical")),
     "moco": Tiny(moco.Config(frames=16, queue=24, momentum=0.8, symmetric=True)),
@@ -59,6 +65,17 @@ TINY: dict[str, Tiny] = {
         dino.Config(head=_HEAD, targets=TargetConfig("sinkhorn"), teacher_temperature=(0.05, 0.05), **_CROPS)
     ),
     "rdino": Tiny(rdino.Config(head=DinoHeadConfig(hidden=24, bottleneck=12, out=16, wide=10), **_CROPS)),
+    # KoLeo looks for neighbours among a rank's own rows; "gathered" looks among all.
+    "sdpn": Tiny(sdpn.Config(**_SDPN), same_on_ranks=False),
+    "sdpn gathered": Tiny(sdpn.Config(koleo_gather=True, dimension="fro", **_SDPN)),
+    "sdpn frozen": Tiny(sdpn.Config(prototypes="frozen", koleo=0.0, dimension="off", dimension_on="embedding", **_SDPN)),
+    # The contrastive term sees a rank's own rows; without it the ranks agree with one process.
+    "memo": Tiny(memo.Config(contrastive_base=1.0, stop=StopConfig(latest=0.67), **_MEMO), same_on_ranks=False),
+    "memo gradient": Tiny(
+        memo.Config(contrastive_base=1.0, stop=StopConfig("gradient", earliest=0, patience=1, every=2), **_MEMO),
+        same_on_ranks=False,
+    ),
+    "memo distil": Tiny(memo.Config(contrastive_weight=0.0, **_MEMO)),
     "aam": Tiny(aam.Config(frames=16, scale=16.0), labels=True),
     "lgl": Tiny(lgl.Config(frames=16, scale=16.0, gate="rate", ungated_epochs=1, rates=(0.7,)), labels=True),
     "lgl gmm": Tiny(lgl.Config(frames=16, scale=16.0, gate="gmm", ungated_epochs=1, mixture=_ANY_FIT), labels=True),
