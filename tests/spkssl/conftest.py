@@ -1,5 +1,6 @@
 """Two processes on one machine, for what must hold across ranks."""
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -35,3 +36,17 @@ def start_ranks(script: Path, out: Path, world: int = 2) -> None:
 @pytest.fixture(scope="session")
 def run_ranks() -> Callable[[Path, Path], None]:
     return start_ranks
+
+
+@pytest.fixture(scope="session")
+def across_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
+    """What ranks.py gives: `two`, on each of two ranks, and `one`, in this process alone."""
+    import torch
+
+    spec = importlib.util.spec_from_file_location("ranks", Path(__file__).with_name("ranks.py"))
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    out = tmp_path_factory.mktemp("across")
+    start_ranks(Path(script.__file__), out)
+    two = [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return {"one": [script.everything()], "two": two}
