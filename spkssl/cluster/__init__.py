@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spkssl import config
-from spkssl.cluster import ahc, kmeans, kmeans_ahc
+from spkssl.cluster import ahc, graph, hdbscan, kmeans, kmeans_ahc, spectral
 from spkssl.contract import Clusterer
 from spkssl.errors import choose, complain
 
@@ -22,6 +22,9 @@ CLUSTERERS: dict[str, tuple[type, Callable[..., Any]]] = {  # name -> (Config, c
     "kmeans": (kmeans.Config, kmeans.Kmeans),
     "ahc": (ahc.Config, ahc.Ahc),
     "kmeans_ahc": (kmeans_ahc.Config, kmeans_ahc.KmeansAhc),
+    "graph": (graph.Config, graph.Graph),
+    "spectral": (spectral.Config, spectral.Spectral),
+    "hdbscan": (hdbscan.Config, hdbscan.Hdbscan),
 }
 
 
