@@ -90,8 +90,7 @@ def _train(folder: Path, small: bool, name: str) -> Work:
 
     config, batch = mini_method(name)
     loop = LoopConfig(epochs=1 if small else 8, batch_size=8 if small else batch, optim=OptimConfig("adamw", lr=1e-4))
-    crops = sum(view.count for view in _make(config, mini_encoder(), _CLASSES).views)
-    return _training(folder, config, mini_encoder(), loop, "cpu", classes=_CLASSES, crops=crops, workers=0)
+    return _training(folder, config, mini_encoder(), loop, "cpu", classes=_CLASSES, workers=0)
 
 
 def _make(config: Any, encoder: EcapaConfig, classes: int) -> Any:
@@ -113,7 +112,6 @@ def _training(
     device: str,
     *,
     classes: int,
-    crops: int,
     workers: int,
 ) -> Work:
     """A whole call of the loop per measurement, its one checkpoint included."""
@@ -121,7 +119,9 @@ def _training(
     from spkssl.training.health import HealthConfig
     from spkssl.training.loop import train
 
-    loader = _loader(folder, _make(config, encoder, classes).views, loop.batch_size, classes, workers)
+    views = _make(config, encoder, classes).views
+    loader = _loader(folder, views, loop.batch_size, classes, workers)
+    crops = sum(view.count for view in views)
     total, out = loader.steps_per_epoch * loop.epochs, folder / "run"
     # Noise has no speakers: a collapse is no illness here.
     loop = replace(loop, checkpoint_every=total, log_every=total, health=HealthConfig(action="off"))
@@ -200,7 +200,7 @@ def _gpu(folder: Path, small: bool, amp: str) -> Work:
     loop = LoopConfig(epochs=1, batch_size=8 if small else _GPU_BATCH, amp=amp, optim=OptimConfig("adamw", lr=1e-4))
     workers = 0 if small else min(_GPU_WORKERS, (os.cpu_count() or 1) - 1)
     config, encoder = aam.Config(frames=300), EcapaConfig(channels=1024)
-    work = _training(folder, config, encoder, loop, "cuda", classes=_GPU_CLASSES, crops=1, workers=workers)
+    work = _training(folder, config, encoder, loop, "cuda", classes=_GPU_CLASSES, workers=workers)
 
     def call() -> Facts:
         torch.cuda.reset_peak_memory_stats()
