@@ -15,9 +15,10 @@ def test_resnet34_pools_2560_statistics_at_width_16():
     assert ResNet(ResNetConfig(width=16), 80).pool.out_dim == 2560
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("mels", [40, 80, 81])
-def test_any_number_of_mels_and_frames_is_embedded(mels):
-    net = ResNet(ResNetConfig(width=4, blocks=(1, 1, 1, 1), embed_dim=8, embed_norm=True), mels).eval()
+def test_any_number_of_mels_and_frames_is_embedded(mels, stride):
+    net = ResNet(ResNetConfig(width=4, blocks=(1, 1, 1, 1), embed_dim=8, embed_norm=True, stride=stride), mels).eval()
     for frames in (1, 9, 50):
         z = net(torch.randn(3, frames, mels))
         assert z.shape == (3, 8) and z.isfinite().all()
