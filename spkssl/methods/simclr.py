@@ -66,9 +66,11 @@ class Simclr(Hooks):
     def param_groups(self) -> list[dict[str, Any]]:
         if not self.config.aat_weight:
             return super().param_groups()
-        encoder = [p for name, p in self.named_parameters() if not name.startswith("discriminator.") and p.requires_grad]
+        opponent = list(self.discriminator.parameters())
+        own = {id(p) for p in opponent}
+        ours = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         # The encoder's clipping must not depend on how its opponent does.
-        return [{"params": encoder}, {"params": list(self.discriminator.parameters()), "clip": False}]
+        return [{"params": ours}, {"params": opponent, "clip": False}]
 
     def forward(self, batch: Batch, t: Progress) -> Step:
         embeddings = self._encode(batch.views[self.views[0].name])  # (2 or 3, B, D)
