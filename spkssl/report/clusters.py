@@ -55,7 +55,8 @@ def read_clusters(utt2cluster: Path) -> tuple[list[str], NDArray[np.int64]]:
         clusters = np.array([int(value) for value in table.values()], np.int64)
     except ValueError:
         utt = next(utt for utt, value in table.items() if not value.lstrip("-").isdecimal())
-        raise complain(utt2cluster, f"cluster {table[utt]!r} of {utt} is not a number", "run stage 5 (cluster) again") from None
+        what = f"cluster {table[utt]!r} of {utt} is not a number"
+        raise complain(utt2cluster, what, "run stage 5 (cluster) again") from None
     if not len(clusters):
         raise complain(utt2cluster, "is empty", "run stage 5 (cluster) again")
     return list(table), clusters
@@ -65,7 +66,8 @@ def _against(reference: Path, utt2cluster: Path, utts: list[str], clusters: NDAr
     speaker = read_table(reference)
     unknown = [utt for utt in utts if utt not in speaker]
     if unknown:
-        raise complain(reference, f"has no speaker of {some(unknown)}", f"use the true labels of the set in {utt2cluster}")
+        do = f"use the true labels of the set in {utt2cluster}"
+        raise complain(reference, f"has no speaker of {some(unknown)}", do)
     # The file may name only what was given a cluster.
     known = set(utts)
     absent = [name for utt, name in speaker.items() if utt not in known]

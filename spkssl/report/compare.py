@@ -128,7 +128,8 @@ def _difference(
         return f"{name}: no list of this name with a table of speakers below {data}, so no differences"
     (trials, scores), (other, other_scores) = read_scores(first), read_scores(second)
     if not _same(trials, other):
-        return f"{name}: not the same trials in {first} and {second}, so no difference"
+        runs = f"{first.parents[3]} and {second.parents[3]}"
+        return f"{name}: not the same trials in the same order in {runs}, so no difference"
     assert trials.target is not None, "rows of results.json are of labelled trials"
     speakers = trial_speakers(trials, known[0].with_name(f"{name}.enroll"), known[1])
     if speakers is None:

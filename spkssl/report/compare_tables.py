@@ -14,7 +14,7 @@ _FOREST = (
     "Each line is one pair of runs on the same trials: disc the difference of the EERs, bar its 95 % interval. Left of "
     "the dashed line the named system is better; a bar that crosses it shows no difference on these speakers."
 )
-_MEANS = "Mean EER over the seeds; the bar is one standard deviation to each side, and is missing where there is one seed."
+_MEANS = "Mean EER over the seeds; the bar is one standard deviation to each side, missing where there is one seed."
 
 
 def tables(found: Mapping[str, Any]) -> list[Table]:
@@ -126,8 +126,8 @@ def _differences(found: Mapping[str, Any]) -> Table:
         cells += [number(row["eer"], 3), number(row["other_eer"], 3), f"{row['difference']:+.3f}"]
         lines.append((*cells, f"{row['low']:+.3f} .. {row['high']:+.3f}", _reading(row)))
     note = (
-        "Difference in percent points; interval by bootstrap over speakers, the same draws for both. It is of these two "
-        "trainings: whether one system is better than the other takes several seeds."
+        "Difference in percent points; interval by bootstrap over speakers, the same draws for both. It is of these "
+        "two trainings: whether one system is better than the other takes several seeds."
     )
     return Table("Differences on the same trials", columns, tuple(lines), 6, (note, *found["notes"]))
 

@@ -58,8 +58,9 @@ def _read(path: Path, row: Mapping[str, Any]) -> Curve:
         raise complain(path, "has no labels, though results.json has its error rate", "score again (stage 7)")
     counts = int(trials.target.sum()), int((~trials.target).sum())
     if counts != (row["n_target"], row["n_nontarget"]):
-        expected = f"{row['n_target']} and {row['n_nontarget']} as in results.json"
-        raise complain(path, f"has {counts[0]} targets and {counts[1]} non-targets (expected {expected})", "score again (stage 7)")
+        expected = f"expected {row['n_target']} and {row['n_nontarget']} as in results.json"
+        what = f"has {counts[0]} targets and {counts[1]} non-targets ({expected})"
+        raise complain(path, what, "score again (stage 7)")
     ordered = order(scores, trials.target)
     points = {p: min_dcf(ordered, p_target=float(p)) for p in row["min_dcf"]}
     curve = det_points(ordered, limit=_POINTS)

@@ -107,7 +107,8 @@ def _css() -> str:
   --truth: #4a3c10; {dark} }} }}
 body {{ margin: 0; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }}
 main {{ max-width: 78rem; margin: 0 auto; padding: 1.5rem; }}
-h1 {{ margin: 0 0 .5rem; }} h2 {{ margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); }} h3 {{ margin: 1.6rem 0 .3rem; }}
+h1 {{ margin: 0 0 .5rem; }} h2 {{ margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); }}
+h3 {{ margin: 1.6rem 0 .3rem; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }}
 th, td {{ padding: .2rem .7rem .2rem 0; text-align: left; white-space: nowrap; }}

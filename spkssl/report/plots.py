@@ -32,9 +32,9 @@ def det(curves: Sequence[Curve], order: Sequence[str]) -> Any:
     names = list(dict.fromkeys(curve.backend for curve in curves))
     columns = min(len(names), 3)
     rows = ceil(len(names) / columns)
-    figure = new_figure(4.2 * columns + 0.4, 4.1 * rows)
+    figure = new_figure(4.2 * columns + 0.4, 4.6 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flat
-    low, high = _det_range(curves)
+    (left, right), (low, high) = (_det_range(curves, axis) for axis in (0, 1))
     for panel, name in zip(axes, names, strict=False):
         for curve in (each for each in curves if each.backend == name):
             look = style(order.index(curve.at))
@@ -42,10 +42,12 @@ def det(curves: Sequence[Curve], order: Sequence[str]) -> Any:
             panel.plot(*curve.eer_at, "o", color=look["color"], markersize=5)
             for mark, point in zip(_MARKS[1:], curve.costs.values(), strict=False):
                 panel.plot(*point, mark, color=look["color"], markersize=4, markerfacecolor="none")
-        panel.plot([low, high], [low, high], color=LIGHT[-1], linewidth=0.6, linestyle=":")
-        _probit_axes(panel, low, high)
-        panel.set(title=name, xlabel="false alarms %", ylabel="misses %", aspect="equal")
-        panel.legend(loc="lower left" if _is_poor(curves, name) else "upper right")
+        panel.axline((0, 0), slope=1, color=LIGHT[-1], linewidth=0.6, linestyle=":")
+        _probit_axis(panel.xaxis, left, right)
+        _probit_axis(panel.yaxis, low, high)
+        panel.set(title=name, xlabel="false alarms %", ylabel="misses %")
+        panel.set(aspect="equal", xlim=(left, right), ylim=(low, high))
+        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     for panel in list(axes)[len(names) :]:
         panel.set_visible(False)
     return figure
@@ -151,24 +153,21 @@ def cluster_sizes(clusters: Sequence[Mapping[str, Any]]) -> Any:
     return figure
 
 
-def _det_range(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Probits that hold the marked points and some of each curve around them."""
-    marked = [value for curve in curves for point in (curve.eer_at, *curve.costs.values()) for value in point]
-    low = min([*marked, float(ndtri(0.05))]) - 0.15
+def _det_range(curves: Sequence[Curve], axis: int) -> tuple[float, float]:
+    """Probits that hold the marked points, and some of each curve around them."""
+    marked = [point[axis] for curve in curves for point in (curve.eer_at, *curve.costs.values())]
+    low = min([*marked, float(ndtri(0.02))]) - 0.15
     return max(low, float(ndtri(1e-4))), min(max([*marked, float(ndtri(0.4))]) + 0.15, float(ndtri(0.99)))
 
 
-def _probit_axes(panel: Any, low: float, high: float) -> None:
-    rates = [p for p in (*TICKS, 0.6, 0.8, 0.9, 0.95, 0.98) if low <= ndtri(p) <= high]
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_ticks(ndtri(rates), [f"{100 * p:g}" for p in rates], fontsize=7)
-    panel.set(xlim=(low, high), ylim=(low, high))
-
-
-def _is_poor(curves: Sequence[Curve], backend: str) -> bool:
-    """Whether the curves fill the upper right, so that a legend there would hide them."""
-    rates = [curve.eer for curve in curves if curve.backend == backend]
-    return sum(rates) / len(rates) > 25
+def _probit_axis(axis: Any, low: float, high: float) -> None:
+    """Ticks at round rates, as many as there is room for."""
+    kept: list[float] = []
+    for rate in (*TICKS, 0.6, 0.8, 0.9, 0.95, 0.98):
+        at = float(ndtri(rate))
+        if low <= at <= high and (not kept or at - float(ndtri(kept[-1])) > 0.08 * (high - low)):
+            kept.append(rate)
+    axis.set_ticks(ndtri(kept), [f"{100 * rate:g}" for rate in kept], fontsize=7)
 
 
 def _with_intervals(

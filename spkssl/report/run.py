@@ -15,6 +15,7 @@ from spkssl.errors import complain
 from spkssl.io import markers
 
 SCORED_ELSEWHERE = "+quality"  # ends the back-end of rows whose scores calibration has changed
+_FACTS = ("seconds", "peak_mb", "steps", "utts", "classes")
 _TRUE = {"none": "none", "pseudo": "pseudo", "true": "TRUE LABELS"}
 
 
@@ -92,7 +93,7 @@ class View:
         log = self.exp / at / "log" / "train.log"
         # The marker times the last call; what an earlier, killed call took is nowhere.
         resumed = log.exists() and "resuming after step" in log.read_text(encoding="utf-8", errors="replace")
-        facts = {key: found[key] for key in ("seconds", "peak_mb", "steps", "utts", "classes") if found.get(key) is not None}
+        facts = {key: found[key] for key in _FACTS if found.get(key) is not None}
         return {**facts, "resumed": True} if facts and resumed else facts
 
     def check(self) -> None:
@@ -102,7 +103,7 @@ class View:
         for row in self.rows:
             path = self.score_file(row)
             if not path.exists():
-                raise complain(path, f"no such file, though results.json has its row ({row['at']})", "score again (stage 7)")
+                raise complain(path, "no such file, though results.json has its row", "score again (stage 7)")
 
 
 def _digest(tree: Any) -> str:
@@ -127,7 +128,8 @@ def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
             row = json.loads(line)
             step = row.pop("step")
         except (json.JSONDecodeError, KeyError, AttributeError):
-            raise complain(f"{path}:{number}", "is not a JSON object with a step", "train again, or delete the line") from None
+            what = "is not a JSON object with a step"
+            raise complain(f"{path}:{number}", what, "train again, or delete the line") from None
         for name, value in row.items():
             if isinstance(value, int | float) and name != "epoch":
                 steps, values = curves.setdefault(name, ([], []))

@@ -30,13 +30,14 @@ def facts(view: View) -> list[tuple[str, str]]:
     if not last:
         return [*rows, ("provenance", "not recorded (exp/provenance.json is missing)")]
     packages = {name: value for run in view.provenance for name, value in (run.get("packages") or {}).items()}
+    versions = {"python": last.get("python", "?"), **dict(sorted(packages.items()))}
     host = last.get("host") or {}
     gpus = host.get("gpus") or host.get("gpu")
     hardware = f"{host.get('cpus', '?')} CPUs, {host.get('system', '?')}" + (f", {gpus}" if gpus else "")
     return [
         *rows,
         ("code", f"spkssl {last.get('version', '?')}, commit {last.get('commit', '?')}"),
-        ("versions", ", ".join([f"python {last.get('python', '?')}", *(f"{k} {v}" for k, v in sorted(packages.items()))])),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("hardware", hardware),
         ("last training", str(last.get("time", "?"))),
     ]

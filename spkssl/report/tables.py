@@ -51,8 +51,8 @@ class Table:
         )
         notes = "".join(f"<p class=note>{escape(note)}</p>\n" for note in self.notes)
         return (
-            f"<h2>{escape(self.title)}</h2>\n<div class=wide><table>\n<thead><tr>{cells('th', self.columns)}</tr></thead>\n"
-            f"<tbody>\n{body}</tbody></table></div>\n{notes}"
+            f"<h2>{escape(self.title)}</h2>\n<div class=wide><table>\n"
+            f"<thead><tr>{cells('th', self.columns)}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{notes}"
         )
 
     def _is_text(self, column: int) -> bool:
@@ -73,7 +73,8 @@ def results_table(view: View) -> Table:
     rows = [_result(view, row, points) for row in view.rows]
     notes = [
         "Interval: bootstrap over speakers. minDCF(p): prior p of a target, unit costs. Cllr: of scores that are "
-        "likelihood ratios, of PLDA or by calibration on trials with true labels. Labels used: by training and back-end.",
+        "likelihood ratios, of PLDA or by calibration on trials with true labels. Labels used: by training and "
+        "back-end.",
     ]
     if any(row["labels_used"] == "true" for row in view.rows):
         notes.append(f"{_TRUTH}: a reference that was told the speakers; not a self-supervised result.")

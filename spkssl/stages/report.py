@@ -23,7 +23,7 @@ from spkssl.stages.stage import DIRECTORY, Run, marker, once, require, run_optio
 @click.option("--exp", type=DIRECTORY, multiple=True, help="The run's folder; several: they are compared.")
 @click.option("--compare", type=DIRECTORY, multiple=True, help="A run's folder, to be compared with the others given.")
 @click.option("--data", type=DIRECTORY, help="The folder of the data directories.")
-@click.option("--rounds", type=click.IntRange(0), help="Rounds of retraining that there must be (default: all there are).")
+@click.option("--rounds", type=click.IntRange(0), help="Rounds that there must be (default: all there are).")
 @click.option("--out", type=DIRECTORY, help="Of a comparison: the folder for COMPARE.md, compare.json, compare.html.")
 def report(
     settings: Settings,
@@ -75,8 +75,7 @@ def view_of(settings: Settings, exp: Path, data: Path | None, rounds: int | None
     if missing:
         raise complain(exp / "results.json", f"has no result of {missing[0]}", "run stages 6 and 7, or lower --rounds")
     found = {at: run_folder.labels_of(exp, at) for at in order}
-    train = settings.section("data").get("train", "train")
-    reference = data / train / "ref" / "utt2spk" if data is not None else None
+    reference = data / _train_set(settings) / "ref" / "utt2spk" if data is not None else None
     view = View(
         exp,
         results,
@@ -103,12 +102,16 @@ def _report(settings: Settings, run: Run, view: View, rounds: int | None) -> Non
         run if complete or not mark.exists() else replace(run, force=True),
         f"report {exp}",
         mark,
-        settings={"rounds": rounds, "train": settings.section("data").get("train", "train"), "results.json": view.rows_digest},
+        settings={"rounds": rounds, "train": _train_set(settings), "results.json": view.rows_digest},
         inputs=_inputs(view),
         outputs=outputs,
         work=work,
         log=exp / "log" / "report.log",
     )
+
+
+def _train_set(settings: Settings) -> str:
+    return settings.section("data").get("train", "train")
 
 
 def _inputs(view: View) -> list[Path]:

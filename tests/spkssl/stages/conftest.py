@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def _clustered(exp: Path, data: Path, at: str, wrong: int, rng: np.random.Genera
     labels = np.array([int(utt[1:3]) for utt, _ in truth])
     labels[rng.permutation(len(labels))[:wrong]] = rng.integers(10, size=wrong)
     labels[-2:] = -1
-    write_table(exp / at / "labels" / "utt2cluster", {utt: k for (utt, _), k in zip(truth, labels.tolist(), strict=True)})
+    table = {utt: k for (utt, _), k in zip(truth, labels.tolist(), strict=True)}
+    write_table(exp / at / "labels" / "utt2cluster", table)
     write_json(exp / at / "labels" / "info.json", {"algorithm": {"name": "kmeans"}, "quality": {"silhouette": 0.31}})
 
 
@@ -74,36 +76,44 @@ def _trained(exp: Path, at: str) -> None:
     write_json(exp / ".done" / f"{name}.json", {"hash": at, "seconds": 12.5, "peak_mb": 300, "steps": 100})
 
 
+def _make(
+    root: Path, name: str = "dino", system: str = "dino", seed: int = 0, better: float = 0.0, rounds: int = 1
+) -> Path:
+    exp, rng = root / "exp" / name, np.random.default_rng([seed, len(system)])
+    trials = _trials(root / "data")
+    gaps = {"untrained": 0.3, "pretrain": 1.5, **{f"round{r + 1}": 2.0 + r / 2 for r in range(rounds)}, "supervised": 3}
+    for at, gap in gaps.items():
+        for backend in ("cosine", "plda") if at == "pretrain" or at[0] == "r" else ("cosine",):
+            _scored(exp, trials, at, backend, gap + better, rng, backend == "plda")
+        if at != "untrained":
+            _trained(exp, at)
+        if at == "pretrain" or at[0] == "r":
+            _clustered(exp, root / "data", at, 30 if at == "pretrain" else 10, rng)
+    add_results(exp, [], system=system, seed=seed)
+    health = {"embed_std": 0.2, "embed_cos": 0.9, "entropy": 0.3}
+    loop = {"loop": {"health": health}}
+    write_json(exp / "config.yaml", {"system": system, "seed": seed, "pretrain": loop, "retrain": loop})
+    run = {
+        "argv": ["spkssl", "pretrain", "--exp", "exp/a b"],
+        "time": "2000-01-01T00:00:00+0000",
+        "commit": "abc123",
+        "version": "0.1",
+        "python": "3.11",
+        "packages": {"numpy": "2.0", "torch": "2.11"},
+        "host": {"system": "Linux", "cpus": 2},
+        "inputs": {},
+    }
+    write_json(exp / "provenance.json", {"runs": [run, run]})
+    return exp
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """make(name, system, seed, better, rounds): the run's folder; the data directories are tmp_path / "data"."""
+    return partial(_make, tmp_path)
 
-    def make(name: str = "dino", system: str = "dino", seed: int = 0, better: float = 0.0, rounds: int = 1) -> Path:
-        exp, rng = tmp_path / "exp" / name, np.random.default_rng([seed, len(system)])
-        trials = _trials(tmp_path / "data")
-        gaps = {"untrained": 0.3, "pretrain": 1.5, **{f"round{r + 1}": 2.0 + r / 2 for r in range(rounds)}, "supervised": 3}
-        for at, gap in gaps.items():
-            for backend in ("cosine", "plda") if at == "pretrain" or at[0] == "r" else ("cosine",):
-                _scored(exp, trials, at, backend, gap + better, rng, backend == "plda")
-            if at != "untrained":
-                _trained(exp, at)
-            if at == "pretrain" or at[0] == "r":
-                _clustered(exp, tmp_path / "data", at, 30 if at == "pretrain" else 10, rng)
-        add_results(exp, [], system=system, seed=seed)
-        health = {"embed_std": 0.2, "embed_cos": 0.9, "entropy": 0.3}
-        loop = {"loop": {"health": health}}
-        write_json(exp / "config.yaml", {"system": system, "seed": seed, "pretrain": loop, "retrain": loop})
-        run = {
-            "argv": ["spkssl", "pretrain", "--exp", "exp/a b"],
-            "time": "2000-01-01T00:00:00+0000",
-            "commit": "abc123",
-            "version": "0.1",
-            "python": "3.11",
-            "packages": {"numpy": "2.0", "torch": "2.11"},
-            "host": {"system": "Linux", "cpus": 2},
-            "inputs": {},
-        }
-        write_json(exp / "provenance.json", {"runs": [run, run]})
-        return exp
 
-    return make
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two rounds, for tests that only look."""
+    return _make(tmp_path_factory.mktemp("shared"), rounds=2)

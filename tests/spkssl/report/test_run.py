@@ -1,0 +1,41 @@
+import pytest
+
+from spkssl.errors import InputError
+from spkssl.report.run import View, labels_used, read_metrics
+
+
+def test_curves_leave_out_the_torn_last_line_and_what_is_no_number(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    whole = '{"step": 1, "epoch": 0, "loss": 3.0}\n{"step": 2, "loss": 2.5, "note": "x", "lr": 0.1}\n'
+    path.write_text(whole + '{"step": 3, "lo')
+    assert read_metrics(path) == {"loss": ([1, 2], [3.0, 2.5]), "lr": ([2], [0.1])}
+    assert read_metrics(tmp_path / "none") == {}
+
+
+def test_broken_line_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(InputError, match="metrics.jsonl:2: is not a JSON object with a step"):
+        read_metrics(path)
+
+
+def test_calibrated_scores_are_never_said_to_be_free_of_true_labels():
+    assert labels_used({"labels_used": "none", "backend": "cosine"}) == "none"
+    assert labels_used({"labels_used": "true", "backend": "cosine"}) == "TRUE LABELS"
+    assert "TRUE LABELS of the calibration trials" in labels_used({"labels_used": "none", "backend": "cosine+quality"})
+
+
+def test_rows_of_changed_scores_are_traced_to_the_calibrated_file(tmp_path):
+    view = View(tmp_path, {"results": [], "clusters": []}, ("pretrain",), {})
+    row = {"at": "pretrain", "backend": "plda+quality", "trials": "easy"}
+    assert view.score_file(row) == tmp_path / "pretrain" / "scores" / "plda_calibrated" / "easy.scores"
+
+
+def test_resumed_training_is_told_from_its_log(tmp_path):
+    view = View(tmp_path, {"results": [], "clusters": []}, ("round1",), {})
+    (tmp_path / ".done").mkdir()
+    (tmp_path / ".done" / "retrain.round1.json").write_text('{"seconds": 5.0, "hash": "x"}')
+    assert view.training("round1") == {"seconds": 5.0} and view.training("untrained") == {}
+    (tmp_path / "round1" / "log").mkdir(parents=True)
+    (tmp_path / "round1" / "log" / "train.log").write_text("resuming after step 4\n")
+    assert view.training("round1") == {"seconds": 5.0, "resumed": True}
