@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spkssl import config
-from spkssl.cluster import ahc, graph, hdbscan, kmeans, kmeans_ahc, spectral
+from spkssl.cluster import ahc, graph, hdbscan, kmeans, kmeans_ahc, pic, spectral
 from spkssl.contract import Clusterer
 from spkssl.errors import choose, complain
 
@@ -25,6 +25,7 @@ CLUSTERERS: dict[str, tuple[type, Callable[..., Any]]] = {  # name -> (Config, c
     "graph": (graph.Config, graph.Graph),
     "spectral": (spectral.Config, spectral.Spectral),
     "hdbscan": (hdbscan.Config, hdbscan.Hdbscan),
+    "pic": (pic.Config, pic.Pic),
 }
 
 

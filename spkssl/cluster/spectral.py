@@ -26,7 +26,7 @@ class Config:
     name: str = "spectral"
     keep: float = 0.02  # p, share of a row that is kept; 3D-Speaker .02, also .012 and .032
     min_kept: int = 6  # with itself; 3D-Speaker
-    max_kept: int = 50  # bounds the memory of large sets
+    max_kept: int = 11  # with itself; 2 % of thousands would reach beyond a speaker, and hide the eigengap
     laplacian: Literal["plain", "normalized"] = "normalized"  # 3D-Speaker plain, for some ten speakers
     max_clusters: int = 1000  # where the number is looked for; each eigenvector costs
     max_rows: int = 10_000  # some minutes; more become micro clusters
