@@ -78,6 +78,7 @@ TINY: dict[str, Tiny] = {
     "memo distil": Tiny(memo.Config(contrastive_weight=0.0, **_MEMO)),
     "aam": Tiny(aam.Config(frames=16, scale=16.0), labels=True),
     "lgl": Tiny(lgl.Config(frames=16, scale=16.0, gate="rate", ungated_epochs=1, rates=(0.7,)), labels=True),
+    "lgl threshold": Tiny(lgl.Config(frames=16, scale=16.0, ungated_epochs=0, thresholds=(7.0,)), labels=True),
     "lgl gmm": Tiny(lgl.Config(frames=16, scale=16.0, gate="gmm", ungated_epochs=1, mixture=_ANY_FIT), labels=True),
     "dlg_lc": Tiny(
         dlg_lc.Config(
