@@ -146,13 +146,13 @@ def record_provenance(exp: Path, inputs: list[Path]) -> None:
     history = markers.read(path).get("runs", [])
     history.append(
         {
-            "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "argv": ["spkssl", *sys.argv[1:]],
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "commit": _commit(),
             "version": __version__,
             "python": platform.python_version(),
             "packages": _versions("torch", "torchaudio", "numpy", "scipy", "faiss", "sklearn", "kaldiio"),
-            "host": {"system": platform.platform(), "cpus": _cpus()},
+            "host": {"system": platform.platform(), "cpus": _cpus(), "cpu": _cpu_model(), "gpus": _gpus()},
             "inputs": {str(path): markers.fingerprint(path) for path in inputs},
         }
     )
@@ -170,7 +170,7 @@ def _logged(path: Path | None) -> Iterator[None]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f"# {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n# started {time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
+        file.write(f"# {shlex.join(['spkssl', *sys.argv[1:]])}\n# started {time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
         token, start, status = _log.set(file), time.perf_counter(), "failed"
         try:
             yield
@@ -198,6 +198,20 @@ def _commit() -> str:
 def _versions(*names: str) -> dict[str, str]:
     """Versions of what is loaded already; loading more just to name it would cost seconds."""
     return {name: getattr(sys.modules[name], "__version__", "?") for name in names if name in sys.modules}
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _gpus() -> list[str]:
+    torch = sys.modules.get("torch")
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
 
 
 def _cpus() -> int:
