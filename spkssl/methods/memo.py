@@ -76,9 +76,8 @@ class Memo(Hooks):
         pairs = {"first": _pair(make_encoder(), config.head), "second": _pair(make_encoder(config.second), config.head)}
         self.pairs = nn.ModuleDict(pairs)
         # By who learns: self_first follows the first teacher's self-head, cross_first the second teacher's cross-head.
-        self.targets = nn.ModuleDict(
-            {f"{kind}_{name}": SharpTargets(config.targets, config.head.out) for kind in ("self", "cross") for name in OTHER}
-        )
+        uses = [f"{kind}_{name}" for kind in ("self", "cross") for name in OTHER]
+        self.targets = nn.ModuleDict({use: SharpTargets(config.targets, config.head.out) for use in uses})
         self.stops = nn.ModuleDict({name: Stop(config.stop) for name in OTHER})
 
     def forward(self, batch: Batch, t: Progress) -> Step:
