@@ -69,7 +69,7 @@ def transition(x: NDArray[np.float32], config: Config) -> tuple[Any, NDArray[np.
     weight = weight / np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     bounds = np.arange(len(x) + 1) * near.shape[1]
     steps = csr_array((weight.reshape(-1), near.reshape(-1), bounds), (len(x), len(x)))
-    one = csr_array((np.ones(len(x)), near[:, 0], np.arange(len(x) + 1)), steps.shape)
+    one = csr_array((np.ones(len(x)), near[:, 0].copy(), np.arange(len(x) + 1)), steps.shape)
     return steps, connected_components(one, directed=False)[1]
 
 

@@ -1,8 +1,8 @@
 """Spectral clustering of the pruned cosine graph, as in 3D-Speaker; the number by the largest eigengap.
 
-Each row keeps the largest int((1 - p) N) similarities fewer than all, at least `min_kept`, itself among them; the
-matrix is made symmetric, its diagonal zero, L = D - A; k-means on the eigenvectors of the smallest eigenvalues. Kept
-sparse, as what a row keeps are its nearest neighbours. More than `max_rows` are gathered into micro clusters first.
+Each row keeps its largest similarities: a number of neighbours, or, as there, all but the int((1 - p) N) smallest and at
+least 6, itself among them. The matrix is made symmetric, its diagonal zero; L = D - A; k-means on the eigenvectors of
+the smallest eigenvalues. More than `max_rows` are gathered into micro clusters first.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _DENSE = 3000  # rows up to which all of the matrix is decomposed: seconds, and 
 @dataclass(frozen=True)
 class Config:
     name: str = "spectral"
-    keep: float = 0.02  # p, share of a row that is kept; 3D-Speaker .02, also .012 and .032
-    min_kept: int = 6  # with itself; 3D-Speaker
-    max_kept: int = 11  # with itself; 2 % of thousands would reach beyond a speaker, and hide the eigengap
+    neighbours: int = 10  # as the graph's: 2 % of thousands would reach beyond a speaker, and hide the eigengap
+    keep: float | None = None  # share of a row that is kept instead; 3D-Speaker .02, also .012 and .032
+    min_kept: int = 6  # of a share, with itself; 3D-Speaker
     laplacian: Literal["plain", "normalized"] = "normalized"  # 3D-Speaker plain, for some ten speakers
     max_clusters: int = 1000  # where the number is looked for; each eigenvector costs
     max_rows: int = 10_000  # some minutes; more become micro clusters
@@ -61,8 +61,10 @@ class Spectral:
         from spkssl.cluster.knn_graph import directed_graph, symmetric
 
         rows, config = len(x), self.config
-        kept = min(max(rows - int((1 - config.keep) * rows), config.min_kept), config.max_kept)
-        graph = symmetric(directed_graph(x, kept - 1))
+        near = config.neighbours
+        if config.keep is not None:
+            near = max(rows - int((1 - config.keep) * rows), config.min_kept) - 1  # without itself
+        graph = symmetric(directed_graph(x, near))
         return smallest_eigen(laplacian(graph, config.laplacian == "normalized"), min(count + 1, rows), rng)
 
 

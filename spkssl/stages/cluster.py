@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spkssl.errors import complain
+from spkssl.errors import choose, complain
 from spkssl.stages.run_folder import before, embeddings_of, folder_options, labels_of
 from spkssl.stages.settings import Settings, settings_options
 from spkssl.stages.stage import Run, made_by, marker, once, require, run_options, say
@@ -53,10 +53,15 @@ def cluster(
 
 def _section(section: dict[str, Any], name: str | None, number: str | None) -> dict[str, Any]:
     """The YAML's section with the flags in it; settings of another algorithm do not fit the one that is named."""
+    from spkssl.cluster import AUTO, CLUSTERERS, takes_number
+
     algorithm = section.get("algorithm", "kmeans")
     old = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
-    if name and name != old:
+    if name and choose("--cluster", name, CLUSTERERS) != old:
         section = {**section, "algorithm": {"name": name}}
+        if not number and not takes_number(CLUSTERERS[name][0]()) and section.get("num_clusters", AUTO) != AUTO:
+            click.echo(f"{name} finds the number of clusters itself: num_clusters {section['num_clusters']} is not used")
+            section["num_clusters"] = AUTO
     if number:
         section = {**section, "num_clusters": _number(number)}
     return section
