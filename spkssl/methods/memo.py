@@ -113,6 +113,8 @@ class Memo(Hooks):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One DINO term, from the teacher of `source`, whose logits live no longer than it takes to sharpen them."""
         targets = self.targets[f"{kind}_{name}"]
+        # Not `dino_loss_fused`, which holds no logits either: at the published sizes logits and targets are 8 MB an
+        # utterance of 500 MB, most of them the ResNet's activations.
         q = targets(_logits(self.pairs[source].teacher.head[kind], taught[source]), self.temperature(t))  # (2, B, K)
         logits = _logits(self.pairs[name].student.head[kind], embeddings)  # (V, B, K)
         loss = distil_loss(logits, q, self.config.student_temperature)

@@ -232,6 +232,8 @@ def _write_log(
 ) -> None:
     means = state.meter.take()
     row = {"step": t.step, "epoch": (t.step - 1) // t.steps_per_epoch, "lr": lr, **means, **clock.take()}
+    if torch.cuda.is_initialized():
+        row["gpu_peak_gb"] = torch.cuda.max_memory_allocated() / 2**30
     if dist.rank() == 0:
         log.append(out / "metrics.jsonl", row)
     trouble = state.monitor.check(means, t.fraction)
