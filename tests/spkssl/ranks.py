@@ -1,4 +1,4 @@
-"""One of two ranks: what the collectives, the synchronised norm and the checkpoints of several ranks give, to a file."""
+"""One of two ranks: what collectives, synchronised norms and the checkpoints of several ranks give, to a file."""
 
 import sys
 from pathlib import Path

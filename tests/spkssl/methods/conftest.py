@@ -20,6 +20,12 @@ def toy() -> ModuleType:
     return load_toy()
 
 
+# Tests of dozens of steps: always for a method, with -m slow for its variants.
+LONG = {"test_training_separates_speakers", "test_training_on_two_batches_lowers_the_loss"}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", load_toy().cases())
+        cases, long = load_toy().cases(), metafunc.function.__name__ in LONG
+        marks = [[pytest.mark.slow] if long and " " in case else [] for case in cases]
+        metafunc.parametrize("case", [pytest.param(c, marks=m) for c, m in zip(cases, marks, strict=True)])

@@ -20,7 +20,7 @@ from spkssl.audio.fbank import FbankConfig
 from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
-from spkssl.methods import METHODS, aam, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr
+from spkssl.methods import METHODS, aam, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr, ssrl
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import Embedder, make_embedder
 from spkssl.nn.frontend import FrontendConfig
@@ -51,6 +51,7 @@ _MEMO = dict(head=_HEAD, second=ResNetConfig(width=4, blocks=(1, 1), embed_dim=1
 _SDPN = dict(
     global_frames=20, local_frames=14, head=ProjectionConfig(hidden=24, out=12), num_prototypes=12, ema=(0.8, 1.0)
 )
+_SSRL = dict(student_frames=16, teacher_frames=30, scale=16.0, fixed_epochs=1)
 _ANY_FIT = MixtureConfig(min_count=4, min_separation=0.0, acceptance=(0.0, 1.0))
 
 TINY: dict[str, Tiny] = {
@@ -86,6 +87,12 @@ TINY: dict[str, Tiny] = {
         ),
         labels=True,
     ),
+    # Votes after every epoch; a queue of one changes labels as fast as the teacher does.
+    "ssrl": Tiny(ssrl.Config(**_SSRL), labels=True),
+    "ssrl released": Tiny(
+        ssrl.Config(**_SSRL, faithful=True, ema=(0.5, 0.8), queue=1, tie="oldest", head="linear", dropout=0.0), labels=True
+    ),
+    "ssrl sinkhorn": Tiny(ssrl.Config(**_SSRL, relabel="sinkhorn", dropout=0.1), same_on_ranks=False, labels=True),
 }  # "method" or "method variant"
 
 
@@ -165,7 +172,9 @@ def plain_loop(case: str) -> LoopConfig:
     return loop(case, epochs=1, log_every=1, optim=OptimConfig(lr=0.05, schedule=ScheduleConfig("constant")))
 
 
-def run(case: str, out: Path, config: LoopConfig | None = None, *, wrap: Any = None, method: Method | None = None) -> Method:
+def run(
+    case: str, out: Path, config: LoopConfig | None = None, *, wrap: Any = None, method: Method | None = None
+) -> Method:
     """Train a fresh tiny method through the loop; `wrap` may put something around the loader."""
     method = method or make(case)
     config = config or loop(case)
@@ -188,8 +197,8 @@ class Dying:
         self.loader, self.step, self.steps_per_epoch = loader, step, loader.steps_per_epoch
 
     def epoch(self, epoch: int, first_step: int = 0, device: str = "cpu"):
-        for i, micros in enumerate(self.loader.epoch(epoch, first_step, device), epoch * self.steps_per_epoch + first_step):
-            if i == self.step:
+        for i, micros in enumerate(self.loader.epoch(epoch, first_step, device), first_step):
+            if epoch * self.steps_per_epoch + i == self.step:
                 raise Killed
             yield micros
 

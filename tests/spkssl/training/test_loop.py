@@ -14,7 +14,8 @@ from spkssl.training.health import HealthConfig
 from spkssl.training.loop import LoopConfig, train
 from spkssl.training.optim import OptimConfig
 
-CONFIG = LoopConfig(epochs=2, batch_size=8, log_every=1, optim=OptimConfig(lr=0.05, schedule=ScheduleConfig("constant")))
+OPTIM = OptimConfig(lr=0.05, schedule=ScheduleConfig("constant"))
+CONFIG = LoopConfig(epochs=2, batch_size=8, log_every=1, optim=OPTIM)
 
 
 class Linear(Hooks):
