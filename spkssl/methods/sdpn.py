@@ -6,9 +6,9 @@ of K unit prototypes c_k, shared by both, and unit outputs u (student, V short c
     L = L_CE + mu_ME L_ME + mu_KO sum_v L_KO,v + mu_DIM (L_DIM(student) + L_DIM(teacher))
     L_CE = mean_{v,j} -sum_k q_jk ln p_vjk            every short crop against the one target of its utterance
     L_ME = ln K - H(mean p), the mean over all ranks  (Masked Siamese Networks)
-    L_KO,v = -mean_j ln |n_j - n_nearest(j)|          of the student's unit embeddings, KoLeo: the paper's diversity term
-L_DIM is the follow-up's dimension regularisation (arXiv 2505.13826), off by default: ln ||C||_F of the cosines C between
-dimensions or their off-diagonal energy over D, of the gathered batch; the teacher's half carries no gradient.
+    L_KO,v = -mean_j ln |n_j - n_nearest(j)|         of the student's unit embeddings, KoLeo: the paper's diversity term
+L_DIM is the follow-up's dimension regularisation (arXiv 2505.13826), off by default: ln ||C||_F of the cosines C
+between dimensions or their off-diagonal energy over D, of the gathered batch; the teacher's half carries no gradient.
 
 Paper and released code (3D-Speaker) differ, and so do the switches' defaults:
 - The paper's loss has no L_ME; the code's has it with weight 1, as here. `me_max: 0` is the paper.

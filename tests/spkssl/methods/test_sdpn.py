@@ -113,6 +113,12 @@ def test_a_collapse_costs_nothing_without_sinkhorn():
     assert step.scalars["distil"].item() == pytest.approx(4.5398e-5, rel=1e-2)
 
 
+def test_the_temperature_is_that_of_the_student_and_sharpened_of_the_teacher():
+    step = bare(temperature=0.2, sharpening=0.5)(same(E2), T)
+    q, p = torch.tensor([10.0, 0.0]).softmax(0), torch.tensor([5.0, 0.0]).softmax(0)  # 1 / (tau T), 1 / tau
+    assert step.scalars["distil"].item() == pytest.approx(-(q * p.log()).sum().item(), rel=1e-4)
+
+
 def test_distinct_counts_the_prototypes_the_teacher_is_nearest_to():
     rows = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.1, 0.9], [0.8, 0.2]])
     assert bare()(same(rows), T).scalars["distinct"] == 2
