@@ -23,8 +23,8 @@ from spkssl.errors import complain
 class Config:
     name: str = "ahc"
     linkage: Literal["auto", "ward", "average"] = "auto"  # auto: average with a threshold, else ward
-    threshold: float | None = None  # merge while the cosine is at least this; Hyperion .875 (ECAPA DINO), .80 fine-tuned
-    max_rows: int = 20_000  # one or two minutes; time grows with the square
+    threshold: float | None = None  # merge while cosine >= this; Hyperion .875 (ECAPA DINO), .80 fine-tuned
+    max_rows: int = 20_000  # half a minute to a minute; time grows with the square
     micro_share: float = 0.25  # of the rows: micro clusters beyond max_rows (Hyperion N/4), never more than max_rows
     weighted: bool = False  # micro clusters count by their size
 
@@ -44,7 +44,9 @@ class Ahc:
     def fit_predict(self, x: NDArray[Any], rng: np.random.Generator) -> NDArray[np.int64]:
         """(N, D) -> (N,) labels 0..K-1; average linkage compares directions, ward the rows as they are."""
         x, config = as_rows(x), self.config
-        linkage: Linkage = config.linkage if config.linkage != "auto" else "ward" if config.threshold is None else "average"
+        linkage: Linkage = "ward" if config.threshold is None else "average"
+        if config.linkage != "auto":
+            linkage = config.linkage
         if linkage == "average":
             x = unit_rows(x)
         number = len(x) if len(x) <= config.max_rows else min(round(config.micro_share * len(x)), config.max_rows)

@@ -84,7 +84,11 @@ def lloyd(x: NDArray[np.float32], centres: NDArray[np.float32], config: Config, 
 
 
 def _means(
-    x: NDArray[np.float32], labels: NDArray[np.int64], old: NDArray[np.float32], config: Config, rng: np.random.Generator
+    x: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    old: NDArray[np.float32],
+    config: Config,
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     sizes = np.bincount(labels, minlength=len(old))
     new = sums(x, labels, len(old)) / np.maximum(sizes, 1)[:, None].astype(np.float32)

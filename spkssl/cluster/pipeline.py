@@ -40,7 +40,9 @@ def cluster(x: NDArray[Any], config: ClusterConfig, rng: np.random.Generator) ->
     return Clustering(labels, centroids(x, labels), asked, guess, clusterer, prepared)
 
 
-def _number(x: NDArray[np.float32], config: ClusterConfig, rng: np.random.Generator) -> tuple[int | None, Estimate | None]:
+def _number(
+    x: NDArray[np.float32], config: ClusterConfig, rng: np.random.Generator
+) -> tuple[int | None, Estimate | None]:
     if config.num_clusters != AUTO:
         if config.num_clusters > len(x):
             raise complain("cluster", f"{config.num_clusters} clusters asked for, of {len(x)} utterances")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ def describe(
     if count(found.labels) > 1:
         fit = centre_fit(found.prepared, found.labels)
         quality = {"silhouette": fit.silhouette, "margin": fit.margin, "share_misplaced": fit.share_misplaced}
-    quality |= {"stability": _stability(found, config, rng), "nmi_with_previous": _agreement(utts, found.labels, earlier)}
-    algorithm = found.clusterer.config if hasattr(found.clusterer, "config") else config.algorithm
+    quality["stability"] = _stability(found, config, rng)
+    quality["nmi_with_previous"] = _agreement(utts, found.labels, earlier)
     return {
-        "algorithm": to_dict(algorithm),
+        "algorithm": to_dict(config.algorithm),
         "settings": {key: value for key, value in to_dict(config).items() if key != "algorithm"},
         "num_clusters": sizes.n_clusters,
         "asked": found.asked,
@@ -45,6 +45,19 @@ def describe(
         },
         "quality": quality,
     }
+
+
+def summary(info: Mapping[str, Any]) -> str:
+    """A line of what `describe` found."""
+    quality, sizes = info["quality"], info["sizes"]
+    line = f"{info['num_clusters']} clusters of {info['utts'] - info['left_out']} utterances"
+    line += f" by {info['algorithm']['name']}"
+    line += f", sizes {sizes['smallest']} to {sizes['largest']}, {info['left_out']} left out"
+    if quality["silhouette"] is not None:
+        line += f"; silhouette {quality['silhouette']:.3f}, margin {quality['margin']:.3f}"
+    if quality["nmi_with_previous"] is not None:
+        line += f", NMI {quality['nmi_with_previous']:.3f} with the labels before"
+    return line
 
 
 def _stability(found: Clustering, config: ClusterConfig, rng: np.random.Generator) -> dict[str, float] | None:

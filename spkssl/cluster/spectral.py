@@ -1,8 +1,8 @@
 """Spectral clustering of the pruned cosine graph, as in 3D-Speaker; the number by the largest eigengap.
 
-Each row keeps its largest similarities: a number of neighbours, or, as there, all but the int((1 - p) N) smallest and at
-least 6, itself among them. The matrix is made symmetric, its diagonal zero; L = D - A; k-means on the eigenvectors of
-the smallest eigenvalues. More than `max_rows` are gathered into micro clusters first.
+Each row keeps its largest similarities: a number of neighbours, or, as there, all but the int((1 - p) N) smallest and
+at least 6, itself among them. The matrix is made symmetric, its diagonal zero; L = D - A; k-means on the eigenvectors
+of the smallest eigenvalues. More than `max_rows` are gathered into micro clusters first.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def laplacian(graph: Any, normalized: bool = False) -> Any:
 
 
 def smallest_eigen(matrix: Any, count: int, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """(count,) smallest eigenvalues, ascending, and (n, count) eigenvectors of a sparse positive semi-definite matrix."""
+    """(count,) smallest eigenvalues, ascending, and (n, count) eigenvectors; sparse, positive semi-definite."""
     from scipy.linalg import eigh
     from scipy.sparse.linalg import eigsh
 

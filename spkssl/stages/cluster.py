@@ -24,10 +24,17 @@ if TYPE_CHECKING:
 @folder_options
 @click.option("--at", default="pretrain", show_default=True, help="Whose embeddings: pretrain or round<r>.")
 @click.option("--set-name", help="The data directory that was embedded (default: the YAML's data.train, or train).")
-@click.option("--cluster", "name", help="Clustering, instead of the YAML's: kmeans, ahc, kmeans_ahc, graph, ...")
+@click.option("--cluster", "name", help="Instead of the YAML's: kmeans, ahc, kmeans_ahc, graph, spectral, hdbscan, pic.")
 @click.option("--num-clusters", "number", help="How many, or auto.")
 def cluster(
-    settings: Settings, run: Run, exp: Path, data: Path, at: str, set_name: str | None, name: str | None, number: str | None
+    settings: Settings,
+    run: Run,
+    exp: Path,
+    data: Path,
+    at: str,
+    set_name: str | None,
+    name: str | None,
+    number: str | None,
 ) -> None:
     """Stage 5: training embeddings -> labels/utt2cluster, centroids.npy and info.json. True labels are never read."""
     set_name = set_name or settings.section("data").get("train", "train")
@@ -60,7 +67,8 @@ def _section(section: dict[str, Any], name: str | None, number: str | None) -> d
     if name and choose("--cluster", name, CLUSTERERS) != old:
         section = {**section, "algorithm": {"name": name}}
         if not number and not takes_number(CLUSTERERS[name][0]()) and section.get("num_clusters", AUTO) != AUTO:
-            click.echo(f"{name} finds the number of clusters itself: num_clusters {section['num_clusters']} is not used")
+            unused = section["num_clusters"]
+            click.echo(f"{name} finds the number of clusters itself: num_clusters {unused} is not used")
             section["num_clusters"] = AUTO
     if number:
         section = {**section, "num_clusters": _number(number)}
@@ -88,7 +96,7 @@ def _work(
     from spkssl.cluster import ClusterConfig
     from spkssl.cluster.labels import write_labels
     from spkssl.cluster.pipeline import cluster as run_clustering
-    from spkssl.cluster.report import describe
+    from spkssl.cluster.report import describe, summary
     from spkssl.io.ark import read_vectors
     from spkssl.io.atomic import write_json
 
@@ -99,7 +107,7 @@ def _work(
     write_labels(labels, utts, found.labels)
     _save(labels.with_name("centroids.npy"), found.centroids)
     write_json(labels.with_name("info.json"), {"at": at, "seed": settings.seed, **info})
-    say(_line(info))
+    say(summary(info))
     return {key: info[key] for key in ("utts", "left_out", "num_clusters")}
 
 
@@ -110,14 +118,3 @@ def _save(path: Path, array: Any) -> None:
 
     with open_atomic(path, "wb") as file:
         np.save(file, array)
-
-
-def _line(info: Mapping[str, Any]) -> str:
-    quality, sizes = info["quality"], info["sizes"]
-    line = f"{info['num_clusters']} clusters of {info['utts'] - info['left_out']} utterances by {info['algorithm']['name']}"
-    line += f", sizes {sizes['smallest']} to {sizes['largest']}, {info['left_out']} left out"
-    if quality["silhouette"] is not None:
-        line += f"; silhouette {quality['silhouette']:.3f}, margin {quality['margin']:.3f}"
-    if quality["nmi_with_previous"] is not None:
-        line += f", NMI {quality['nmi_with_previous']:.3f} with the labels before"
-    return line

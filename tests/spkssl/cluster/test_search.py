@@ -11,7 +11,7 @@ from spkssl.cluster.search import neighbours, thread_limit
 from spkssl.cluster.vectors import unit_rows
 
 
-@pytest.mark.parametrize("value, expected", [("1", 1), ("1,4", 1), (" 1 ", 1), ("100000", None), ("", None), ("x", None)])
+@pytest.mark.parametrize("value, expected", [("1", 1), ("1,4", 1), (" 1", 1), ("9999", None), ("", None), ("x", None)])
 def test_threads_are_those_of_the_environment_or_the_cores(monkeypatch, value, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert thread_limit() == (expected or len(os.sched_getaffinity(0)))
@@ -43,7 +43,8 @@ def test_no_row_is_its_own_neighbour_even_among_copies():
 
 def test_inverted_file_finds_most_neighbours(monkeypatch):
     rng = np.random.default_rng(0)
-    x = unit_rows((rng.normal(size=(100, 16))[rng.integers(0, 100, 3000)] + 0.5 * rng.normal(size=(3000, 16))).astype("f4"))
+    x = rng.normal(size=(100, 16))[rng.integers(0, 100, 3000)] + 0.5 * rng.normal(size=(3000, 16))
+    x = unit_rows(x.astype(np.float32))
     exact, _ = neighbours(x, 10)
     monkeypatch.setattr("spkssl.cluster.search._EXACT", 1000)
     near, _ = neighbours(x, 10)

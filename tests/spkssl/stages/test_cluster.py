@@ -149,6 +149,7 @@ def test_true_labels_are_not_read(exp):
 
 
 def test_stage_does_not_import_torch(exp):
-    code = "import sys\nfrom spkssl.cli import cli\ncli(sys.argv[1:], standalone_mode=False)\nassert 'torch' not in sys.modules"
+    code = "import sys\nfrom spkssl.cli import cli\ncli(sys.argv[1:], standalone_mode=False)\n"
+    code += "assert 'torch' not in sys.modules"
     argv = ["cluster", "--config", str(exp.parent / "c.yaml"), "--exp", str(exp), "--data", "data"]
     subprocess.run([sys.executable, "-c", code, *argv], check=True)
