@@ -10,7 +10,7 @@ of K unit prototypes c_k, shared by both, and unit outputs u (student, V short c
 L_DIM is the follow-up's dimension regularisation (arXiv 2505.13826), off by default: ln ||C||_F of the cosines C
 between dimensions or their off-diagonal energy over D, of the gathered batch; the teacher's half carries no gradient.
 
-Paper and released code (3D-Speaker) differ, and so do the switches' defaults:
+Where paper and released code (3D-Speaker) differ, a switch decides; what was a defect of the code is mended:
 - The paper's loss has no L_ME; the code's has it with weight 1, as here. `me_max: 0` is the paper.
 - The code trained its prototypes only from April 2025 on, after the published figures. Here they learn;
   `prototypes: frozen` keeps them where they began.
@@ -20,8 +20,8 @@ Paper and released code (3D-Speaker) differ, and so do the switches' defaults:
   `koleo_gather` looks among all.
 - The code trains on the scale of int16 and extracts at +-1, which raises its log floor by 90 dB. The front-end here
   always scales to int16, so both agree; `frontend.log_floor: -13.8155` is the code's ln 1e-6.
-- The code pads short recordings with zeros; here they are repeated. A crop may start at frame 0 of a recording that is
-  exactly as long as itself, which the code could not.
+- The code pads short recordings with zeros; here they are repeated. A recording exactly as long as the long crop is one
+  place to start, where the code fails.
 - The code transforms two short crops as one, so frames at their joint mix both. Here every crop is its own.
 - Band erasing belongs to the augmentation `sdpn`; it leaves the teacher's clean crop alone, as all augmentation does.
 """
