@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spkssl.contract import Facts, MakeEncoder, Method
-from spkssl.methods import aam, dino, dlg_lc, lgl, memo, moco, rdino, sdpn, simclr
+from spkssl.methods import aam, aamsupcon, dino, dlg_lc, lgl, memo, moco, rdino, sdpn, simclr
 
 # name -> (Config, class, kind); kind `pretrain` needs no labels, `retrain` trains on the labels it is given.
 METHODS: dict[str, tuple[type, type, str]] = {
@@ -16,6 +16,7 @@ METHODS: dict[str, tuple[type, type, str]] = {
     "sdpn": (sdpn.Config, sdpn.Sdpn, "pretrain"),
     "memo": (memo.Config, memo.Memo, "pretrain"),
     "aam": (aam.Config, aam.Aam, "retrain"),
+    "aamsupcon": (aamsupcon.Config, aamsupcon.AamSupCon, "retrain"),
     "lgl": (lgl.Config, lgl.Lgl, "retrain"),
     "dlg_lc": (dlg_lc.Config, dlg_lc.DlgLc, "retrain"),
 }

@@ -20,7 +20,7 @@ from spkssl.audio.fbank import FbankConfig
 from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
-from spkssl.methods import METHODS, aam, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr, ssrl
+from spkssl.methods import METHODS, aam, aamsupcon, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr, ssrl
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import Embedder, make_embedder
 from spkssl.nn.frontend import FrontendConfig
@@ -78,6 +78,20 @@ TINY: dict[str, Tiny] = {
     ),
     "memo distil": Tiny(memo.Config(contrastive_weight=0.0, **_MEMO)),
     "aam": Tiny(aam.Config(frames=16, scale=16.0), labels=True),
+    "aamsupcon": Tiny(aamsupcon.Config(frames=16, scale=16.0, temperature=0.2), labels=True),
+    "aamsupcon margin": Tiny(  # SupMarginCon, attention trained too
+        aamsupcon.Config(
+            frames=16, scale=16.0, temperature=0.2, margin_mode="num", attention=True, attention_scale=4.0,
+            attention_gradient=True, balance=True,
+        ),
+        labels=True,
+    ),
+    "aamsupcon five": Tiny(
+        aamsupcon.Config(
+            frames=16, views=5, scale=16.0, temperature=0.2, margin_mode="am", aam_on="all", hidden=12, out=8
+        ),
+        labels=True,
+    ),
     "lgl": Tiny(lgl.Config(frames=16, scale=16.0, gate="rate", ungated_epochs=1, rates=(0.7,)), labels=True),
     "lgl threshold": Tiny(lgl.Config(frames=16, scale=16.0, ungated_epochs=0, thresholds=(7.0,)), labels=True),
     "lgl gmm": Tiny(lgl.Config(frames=16, scale=16.0, gate="gmm", ungated_epochs=1, mixture=_ANY_FIT), labels=True),
