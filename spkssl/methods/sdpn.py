@@ -20,8 +20,8 @@ Where paper and released code (3D-Speaker) differ, a switch decides; what was a 
   `koleo_gather` looks among all.
 - The code trains on the scale of int16 and extracts at +-1, which raises its log floor by 90 dB. The front-end here
   always scales to int16, so both agree; `frontend.log_floor: -13.8155` is the code's ln 1e-6.
-- The code pads short recordings with zeros; here they are repeated. A recording exactly as long as the long crop has one
-  place to start, where the code fails.
+- The code pads short recordings with zeros; here they are repeated. A recording exactly as long as the long crop has
+  one place to start, where the code fails.
 - The code transforms two short crops as one, so frames at their joint mix both. Here every crop is its own.
 - Band erasing belongs to the augmentation `sdpn`; it leaves the teacher's clean crop alone, as all augmentation does.
 """
