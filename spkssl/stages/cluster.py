@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @folder_options
 @click.option("--at", default="pretrain", show_default=True, help="Whose embeddings: pretrain or round<r>.")
 @click.option("--set-name", help="The data directory that was embedded (default: the YAML's data.train, or train).")
-@click.option("--cluster", "name", help="Instead of the YAML's: kmeans, ahc, kmeans_ahc, graph, spectral, hdbscan, pic.")
+@click.option("--cluster", "name", help="One of kmeans, ahc, kmeans_ahc, graph, spectral, hdbscan, pic.")
 @click.option("--num-clusters", "number", help="How many, or auto.")
 def cluster(
     settings: Settings,

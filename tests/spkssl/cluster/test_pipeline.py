@@ -124,3 +124,22 @@ def test_report_of_one_cluster_has_no_silhouette():
     found = run(x, num_clusters=4, min_size=25)
     info = describe(found, ClusterConfig(num_clusters=4), ["u"] * len(x), np.random.default_rng(0))
     assert info["num_clusters"] == 1 and info["quality"]["silhouette"] is None
+
+
+@pytest.mark.parametrize("name", ["ahc", "spectral", "pic", "hdbscan"])
+def test_more_rows_than_an_algorithm_takes_are_clustered_all_the_same(name):
+    x, truth = blobs((120, 100, 80, 60))
+    number = "auto" if name == "hdbscan" else 4
+    # leaf clusters of few sampled rows would split the blobs; excess of mass keeps them whole
+    extra = {"leaf": False} if name == "hdbscan" else {}
+    found = run(x, algorithm={"name": name, "max_rows": 90, **extra}, num_clusters=number)
+    kept = found.labels >= 0
+    assert kept.mean() > 0.8 and ari(truth[kept], found.labels[kept]) > 0.9
+
+
+def test_noise_joins_the_nearest_centre_when_told_to():
+    x, truth = blobs((40, 40, 40))
+    x = np.r_[x, x[:40].mean(0, keepdims=True) + x[40:80].mean(0, keepdims=True)]  # between two of them
+    algorithm = {"name": "hdbscan", "leaf": False, "min_samples": 5}
+    assert run(x, algorithm=algorithm).labels[-1] == -1
+    assert (run(x, algorithm={**algorithm, "assign_noise": True}).labels >= 0).all()
