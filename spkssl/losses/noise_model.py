@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,10 +75,11 @@ def push(queue: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([queue[:, 1:], labels.unsqueeze(1)], dim=1)
 
 
-def vote(queue: Tensor) -> Tensor:
-    """The unique most frequent label of each row of queue (N, L); the newest label where several tie: (N,).
+def vote(queue: Tensor, tie: Literal["newest", "oldest"] = "newest") -> Tensor:
+    """The unique most frequent label of each row of queue (N, L): (N,). Empty places do not vote; a row of them: EMPTY.
 
-    Newest is the last column. A tie yields it even when it is not among the most frequent. Empty places do not vote.
+    The last column is the newest. Where several labels tie, "newest" yields the last column even when it is not among
+    the most frequent, "oldest" the one of the most frequent that came first, as Python's statistics.mode since 3.8.
     """
     filled = queue != EMPTY
     # L passes over (N, L) rather than one over (N, L, L): L is 5, N may be a million.
@@ -86,7 +87,9 @@ def vote(queue: Tensor) -> Tensor:
     counts = counts * filled  # (N, L) how often the label at each place occurs
     best = counts.amax(dim=1, keepdim=True)  # (N, 1)
     leading = (counts == best) & filled
+    winner = queue.gather(1, leading.int().argmax(dim=1, keepdim=True)).squeeze(1)
+    if tie == "oldest":
+        return winner
     # `best` places per winner: more leading places than that means a tie.
     unique = leading.sum(dim=1) == best.squeeze(1)
-    winner = queue.gather(1, leading.int().argmax(dim=1, keepdim=True)).squeeze(1)
     return torch.where(unique, winner, queue[:, -1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spkssl.contract import Facts, MakeEncoder, Method
-from spkssl.methods import aam, aamsupcon, dino, dlg_lc, lgl, memo, moco, rdino, sdpn, simclr
+from spkssl.methods import aam, aamsupcon, dino, dlg_lc, lgl, memo, moco, rdino, sdpn, simclr, ssrl
 
 # name -> (Config, class, kind); kind `pretrain` needs no labels, `retrain` trains on the labels it is given.
 METHODS: dict[str, tuple[type, type, str]] = {
@@ -19,6 +19,7 @@ METHODS: dict[str, tuple[type, type, str]] = {
     "aamsupcon": (aamsupcon.Config, aamsupcon.AamSupCon, "retrain"),
     "lgl": (lgl.Config, lgl.Lgl, "retrain"),
     "dlg_lc": (dlg_lc.Config, dlg_lc.DlgLc, "retrain"),
+    "ssrl": (ssrl.Config, ssrl.Ssrl, "retrain"),
 }
 
 

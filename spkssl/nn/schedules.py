@@ -72,6 +72,7 @@ class ScheduleConfig:
     every: int = 5  # step: epochs between two decays
     first_epochs: int = 5  # two_phase: length of the first phase (SSRL: labels still fixed)
     first_ratio: float = 0.2  # two_phase: rate of the first phase over the base rate (SSRL: 1e-4 / 5e-4)
+    late_start: float = 0.0  # two_phase: rate of the first step, all else a step later (SSRL's released code: 1e-3)
 
     def __post_init__(self) -> None:
         if self.warmup_epochs and self.warmup_fraction:
@@ -103,7 +104,10 @@ def learning_rate(config: ScheduleConfig, base: float, t: Progress) -> float:
 
 def _two_phase(config: ScheduleConfig, base: float, floor: float, t: Progress) -> float:
     """Two cosines, each down to the floor; SSRL counts steps from 1, so each phase ends on it exactly."""
+    step = t.step - bool(config.late_start)
+    if step < 0:
+        return config.late_start
     first = min(config.first_epochs * t.steps_per_epoch, t.total)
-    if t.step < first:
-        return cosine(config.first_ratio * base, floor, (t.step + 1) / first)
-    return cosine(base, floor, (t.step - first + 1) / max(t.total - first, 1))
+    if step < first:
+        return cosine(config.first_ratio * base, floor, (step + 1) / first)
+    return cosine(base, floor, (step - first + 1) / max(t.total - first, 1))

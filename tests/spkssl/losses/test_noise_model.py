@@ -110,6 +110,11 @@ def test_vote_of_the_queue(predictions, winner):
     assert int(vote(after(3, predictions))) == winner
 
 
+@pytest.mark.parametrize(("predictions", "winner"), [((7, 7, 7), 7), ((7, 8, 9), 3), ((7, 7, 9), 3), ((), 3)])
+def test_vote_that_takes_the_oldest_of_a_tie(predictions, winner):
+    assert int(vote(after(3, predictions), tie="oldest")) == winner
+
+
 def test_sixth_entry_drops_the_oldest():
     assert after(3, (7, 8, 9)).tolist() == [[3, 3, 7, 8, 9]]
     assert after(3, (7, 8, 9, 1)).tolist() == [[3, 7, 8, 9, 1]]

@@ -101,12 +101,12 @@ TINY: dict[str, Tiny] = {
         ),
         labels=True,
     ),
-    # Votes after every epoch; a queue of one changes labels as fast as the teacher does.
-    "ssrl": Tiny(ssrl.Config(**_SSRL), labels=True),
+    # Its first centroids are random: votes come late. The others vote after every epoch.
+    "ssrl": Tiny(ssrl.Config(**{**_SSRL, "fixed_epochs": 8}), labels=True),
     "ssrl released": Tiny(
         ssrl.Config(**_SSRL, faithful=True, ema=(0.5, 0.8), queue=1, tie="oldest", head="linear", dropout=0.0), labels=True
     ),
-    "ssrl sinkhorn": Tiny(ssrl.Config(**_SSRL, relabel="sinkhorn", dropout=0.1), same_on_ranks=False, labels=True),
+    "ssrl sinkhorn": Tiny(ssrl.Config(**_SSRL, relabel="sinkhorn"), labels=True),
 }  # "method" or "method variant"
 
 

@@ -53,6 +53,14 @@ def test_ssrl_learning_rate(entry, expected):
     assert rate(config, 5e-4, entry, 10, 105) == pytest.approx(expected, rel=1e-6)
 
 
+def test_ssrl_as_released_starts_high_and_comes_a_step_late():
+    config = ScheduleConfig("two_phase", floor=1e-5)
+    late = ScheduleConfig("two_phase", floor=1e-5, late_start=1e-3)
+    assert rate(late, 5e-4, 0, 10, 105) == 1e-3
+    for step in (1, 50, 51, 1049):
+        assert rate(late, 5e-4, step, 10, 105) == rate(config, 5e-4, step - 1, 10, 105)
+
+
 def test_lgl_learning_rate_drops_by_a_tenth_every_five_epochs():
     config = ScheduleConfig("step", decay=0.9, every=5)
     by_epoch = [rate(config, 1e-3, 7 * epoch + 3, 7, 80) for epoch in range(15)]
