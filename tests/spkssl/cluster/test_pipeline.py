@@ -138,8 +138,10 @@ def test_more_rows_than_an_algorithm_takes_are_clustered_all_the_same(name):
 
 
 def test_noise_joins_the_nearest_centre_when_told_to():
-    x, truth = blobs((40, 40, 40))
-    x = np.r_[x, x[:40].mean(0, keepdims=True) + x[40:80].mean(0, keepdims=True)]  # between two of them
-    algorithm = {"name": "hdbscan", "leaf": False, "min_samples": 5}
+    rng = np.random.default_rng(0)
+    x = np.eye(8)[np.repeat(np.arange(3), 40)] + 0.05 * rng.normal(size=(120, 8))
+    x = np.r_[x, [[-1, -2, -2, 0, 0, 0, 0, 0]]]  # farther from all than they are from each other
+    algorithm = {"name": "hdbscan", "leaf": False}
     assert run(x, algorithm=algorithm).labels[-1] == -1
-    assert (run(x, algorithm={**algorithm, "assign_noise": True}).labels >= 0).all()
+    joined = run(x, algorithm={**algorithm, "assign_noise": True}).labels
+    assert joined[-1] == joined[0] and (joined >= 0).all()
