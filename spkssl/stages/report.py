@@ -140,7 +140,7 @@ def _work(settings: Settings, view: View, rounds: int | None) -> dict[str, Any]:
         for at, path in view.labels.items()
     ]
     training = {at: facts for at in view.order if (facts := view.training(at))}
-    add_results(view.exp, rows, table="clusters", training=training)
+    add_results(view.exp, rows, {"training": training}, table="clusters")
     view = view_of(settings, view.exp, view.data, rounds)
     first = [results_table(view), *([cluster_table(view)] if view.clusters else [])]
     last = [trials_table(view, digests(view)), cost_table(view, marked_work(view))]

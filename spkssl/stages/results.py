@@ -26,13 +26,15 @@ def read_results(exp: Path) -> dict[str, Any]:
     return {"system": None, "seed": None, "results": [], "clusters": [], **found}
 
 
-def add_results(exp: Path, rows: Iterable[Mapping[str, Any]], *, table: str = "results", **facts: Any) -> None:
+def add_results(
+    exp: Path, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, Any] | None = None, *, table: str = "results"
+) -> None:
     """Put rows into `results` or `clusters`, and facts (system, seed) on top. NaN and infinity become null."""
     found, keys = read_results(exp), _KEYS[table]
     rows = {tuple(row.get(key) for key in keys): row for row in rows}
     kept = {tuple(row.get(key) for key in keys): row for row in found[table]}
     found[table] = [_plain(row) for row in {**kept, **rows}.values()]
-    write_json(exp / "results.json", {**found, **facts})
+    write_json(exp / "results.json", {**found, **(facts or {})})
 
 
 def stage_of(at: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import click
 from spkssl.backend import BACKENDS
 from spkssl.backend.sources import Sources, TrialSet
 from spkssl.errors import choose, complain
+from spkssl.io import markers
 from spkssl.stages import run_folder
+from spkssl.stages.results import read_results
 from spkssl.stages.settings import Settings, settings_options
 from spkssl.stages.stage import DIRECTORY, FILE, Run, made_by, marker, once, require, run_options, say
 
@@ -78,10 +80,16 @@ def _score(settings: Settings, run: Run, exp: Path, at: str, sources: Sources, n
 
         return score_place(settings, exp, at, sources, name, folder)
 
+    mark = marker(exp, "score", *filter(None, [at]), name)
+    if markers.read(mark).get("scored") and not any(
+        row["at"] == at and row["backend"] == name for row in read_results(exp)["results"]
+    ):
+        mark.unlink()  # somebody took results.json away: its rows are made again
+
     once(
         run,
         f"score {at} {name}".replace("  ", " "),
-        marker(exp, "score", *filter(None, [at]), name),
+        mark,
         settings={"score": {**common, name: section.get(name)}, "seed": settings.seed},
         inputs=[*sources.files(), *made, *made_by(exp, "cluster", at)],
         outputs=[folder / name / f"{path.name}.scores" for each in sources.sets for path in each.lists],

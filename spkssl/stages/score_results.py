@@ -7,15 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spkssl import config, rng
 from spkssl.backend.scoring import ScoreConfig, Scored, score_lists
 from spkssl.backend.sources import Sources, enrolment_of
-from spkssl.errors import complain
 from spkssl.io.scores import write_scores
-from spkssl.io.tables import read_table
-from spkssl.io.trials import read_enrol_map
+from spkssl.io.speakers import trial_speakers
 from spkssl.metrics.bootstrap import bootstrap_eer
 from spkssl.metrics.cllr import cllr, min_cllr
 from spkssl.metrics.dcf import act_dcf
@@ -46,7 +42,7 @@ def score_place(settings: Settings, exp: Path, at: str, sources: Sources, name: 
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         say(f"warning: {text}")
     system = settings.tree.get("system")
-    add_results(exp, rows, **({"system": system} if system else {}), seed=settings.seed)
+    add_results(exp, rows, {**({"system": system} if system else {}), "seed": settings.seed})
     return {"scored": len(rows)}
 
 
@@ -119,21 +115,9 @@ def _interval(scored: Scored, scores: Any, replicates: int, seed: int) -> list[f
     """95 % of the EER in percent over speakers; None where they are not known."""
     if not replicates or scored.set.speakers is None:
         return None
-    speaker = read_table(scored.set.speakers)
-    enrolment = enrolment_of(scored.list)
-    models = read_enrol_map(enrolment) if enrolment.exists() else {}
-    trials = scored.trials
-    owner = {name: utts[0] for name, utts in models.items()}
-    unknown = [name for name in trials.test_names if name not in speaker]
-    unknown += [name for name in trials.enrol_names if owner.get(name, name) not in speaker]
-    if unknown:
-        raise complain(scored.set.speakers, f"has no speaker of {unknown[0]} ({len(unknown)} missing)")
-    number = {name: k for k, name in enumerate(sorted(set(speaker.values())))}
-    enrol = np.array([number[speaker[owner.get(name, name)]] for name in trials.enrol_names])
-    test = np.array([number[speaker[name]] for name in trials.test_names])
-    same = enrol[trials.enrol] == test[trials.test]
-    if (same != trials.target).any():
-        return None  # utt2spk that maps utterances to themselves knows no speakers
+    found = trial_speakers(scored.trials, enrolment_of(scored.list), scored.set.speakers)
+    if found is None:
+        return None
     draws = rng.numpy(seed, "bootstrap", scored.list.name)
-    found = bootstrap_eer(scores, trials.target, enrol[trials.enrol], test[trials.test], draws, n=replicates)
-    return [100 * found.low, 100 * found.high]
+    interval = bootstrap_eer(scores, scored.trials.target, *found, draws, n=replicates)
+    return [100 * interval.low, 100 * interval.high]

@@ -89,7 +89,7 @@ def _make(
             _trained(exp, at)
         if at == "pretrain" or at[0] == "r":
             _clustered(exp, root / "data", at, 30 if at == "pretrain" else 10, rng)
-    add_results(exp, [], system=system, seed=seed)
+    add_results(exp, [], {"system": system, "seed": seed})
     health = {"embed_std": 0.2, "embed_cos": 0.9, "entropy": 0.3}
     loop = {"loop": {"health": health}}
     write_json(exp / "config.yaml", {"system": system, "seed": seed, "pretrain": loop, "retrain": loop})

@@ -300,7 +300,7 @@ def test_labels_of_the_run_can_leave_utterances_out(run_folder):
 
 def test_rows_replace_those_of_the_same_key(tmp_path):
     row = {"at": "pretrain", "backend": "cosine", "trials": "test", "eer": 9.0}
-    add_results(tmp_path, [row], system="dino", seed=1)
+    add_results(tmp_path, [row], {"system": "dino", "seed": 1})
     add_results(tmp_path, [{**row, "eer": 8.0}, {**row, "backend": "plda", "eer": float("nan")}])
     add_results(tmp_path, [{"at": "pretrain", "k": 7}], table="clusters")
     found = read_results(tmp_path)
