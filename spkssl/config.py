@@ -26,6 +26,11 @@ def choice(table: Callable[[], Mapping[str, type]], default: str) -> Any:
     return dataclasses.field(default_factory=lambda: table()[default](), metadata={"table": table, "default": default})
 
 
+def choices(table: Callable[[], Mapping[str, type]], default: str) -> Any:
+    """A dataclass field that maps keys of the user's to such choices; empty by default."""
+    return dataclasses.field(default_factory=dict, metadata={"table": table, "default": default, "by_key": True})
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping a YAML file holds."""
     try:
@@ -102,9 +107,11 @@ def _build_fields(cls: type, tree: Any, key: str, where: object) -> Any:
             raise complain(where, f"unknown key {_join(key, str(name))}", hint)
     values = {}
     for name, value in tree.items():
-        table, place = fields[name].metadata.get("table"), _join(key, name)
-        if table is not None:
-            values[name] = _choose(table(), fields[name].metadata["default"], value, place, where)
+        chosen, place = fields[name].metadata, _join(key, name)
+        if "by_key" in chosen:
+            values[name] = _choose_each(chosen["table"](), chosen["default"], value, place, where)
+        elif "table" in chosen:
+            values[name] = _choose(chosen["table"](), chosen["default"], value, place, where)
         else:
             values[name] = _convert(hints[name], value, place, where)
     missing = [n for n, f in fields.items() if n not in values and _required(f)]
@@ -123,6 +130,12 @@ def _choose(table: Mapping[str, type], default: str, value: Any, key: str, where
         raise complain(where, f"{key}: expected a section with a name, got {value!r}")
     name = choose(f"{where}: {key}.name", value.get("name", default), table)
     return _build_fields(table[name], {**value, "name": name}, key, where)
+
+
+def _choose_each(table: Mapping[str, type], default: str, tree: Any, key: str, where: object) -> dict[str, Any]:
+    if not isinstance(tree, Mapping):
+        raise complain(where, f"{key}: expected a section for each name, got {tree!r}")
+    return {str(name): _choose(table, default, value, _join(key, str(name)), where) for name, value in tree.items()}
 
 
 def _convert(kind: Any, value: Any, key: str, where: object) -> Any:

@@ -184,13 +184,14 @@ def _augmenters(
 ) -> dict[str, Augmenter]:
     if augment is None:
         return {}
-    by_view = augment if isinstance(augment, Mapping) else {view.name: augment for view in views}
-    unknown = sorted(set(by_view) - {view.name for view in views})
+    augmented = [view.name for view in views if view.augment]
+    by_view = augment if isinstance(augment, Mapping) else dict.fromkeys(augmented, augment)
+    unknown = sorted(set(by_view) - set(augmented))
     if unknown:
-        there = ", ".join(view.name for view in views)
-        raise complain("augment", f"no such kind of view: {some(unknown)} (there are: {there})", "name one of them")
+        what = f"no such kind of view: {some(unknown)} (there are: {', '.join(augmented) or 'none'})"
+        raise complain("augment", what, "name one of them")
     made = {config: Augmenter(config, mode, noises, rirs, fbank) for config in dict.fromkeys(by_view.values())}
-    return {view.name: made[by_view[view.name]] for view in views if view.augment and view.name in by_view}
+    return {view.name: made[by_view[view.name]] for view in views if view.name in by_view}
 
 
 def _same(draft: Draft) -> Draft:

@@ -19,7 +19,7 @@ from spkssl.data.loader import Loader
 from spkssl.io import markers
 from spkssl.io.atomic import open_atomic
 from spkssl.methods import make_method
-from spkssl.nn.embedder import Embedder, load_embedder, make_embedder, save_embedder
+from spkssl.nn.embedder import Embedder, make_embedder, save_embedder, start_from
 from spkssl.stages.run_folder import device_of
 from spkssl.stages.settings import write_resolved
 from spkssl.stages.stage import marker, record_provenance, say
@@ -107,7 +107,7 @@ def _make(system: System, part: PretrainConfig | RetrainConfig, facts: Facts, st
     def make_encoder(encoder: Any | None = None) -> Embedder:
         fresh = make_embedder(encoder or system.encoder, system.frontend_config)
         if start is not None and encoder is None:
-            fresh.network.load_state_dict(load_embedder(start).network.state_dict())
+            start_from(fresh, start)
         return fresh
 
     rng.seed_torch(system.seed, "init")
@@ -123,7 +123,9 @@ def _loader(
     seed: int,
     budget: int,
 ) -> Loader:
-    config, augment = system.data, part.augment
+    config = system.data
+    augment = {**{view.name: part.augment for view in method.views if view.augment}, **part.augment_views}
+    noise, rirs = any(a.needs_noise for a in augment.values()), any(a.needs_rirs for a in augment.values())
     return Loader(
         utterances,
         method.views,
@@ -133,8 +135,8 @@ def _loader(
         world=dist.world_size(),
         accumulate=part.loop.accumulate,
         seed=seed,
-        noises=open_noises(data / config.noise, config.input, budget=budget) if augment.needs_noise else None,
-        rirs=open_rirs(data / config.rir, budget=budget) if augment.needs_rirs else None,
+        noises=open_noises(data / config.noise, config.input, budget=budget) if noise else None,
+        rirs=open_rirs(data / config.rir, budget=budget) if rirs else None,
         fbank=system.features.fbank,
         sampler=part.sampler,
         workers=config.workers,
@@ -160,8 +162,10 @@ def _config_hash(
         "input": system.data.input,
         "part": {**to_dict(part), "loop": loop},
     }
-    made_by = data / system.data.train / ".done" / "features.json"
-    inputs = [data / system.data.train / "wav.scp", made_by, *(path for path in files if path is not None)]
+    used = {system.data.train: True, system.data.noise: part.augment.needs_noise, system.data.rir: part.augment.needs_rirs}
+    sets = [data / name for name, needed in used.items() if needed]
+    inputs = [path for folder in sets for path in (folder / "wav.scp", marker(folder, "features"))]
+    inputs += [path for path in files if path is not None]
     return markers.recipe(json.loads(json.dumps(tree)), inputs).hash(marker(exp, part.method.name))
 
 

@@ -43,6 +43,7 @@ class PretrainConfig:
     loop: LoopConfig = LoopConfig()
     sampler: SamplerConfig = SamplerConfig()
     augment: Any = config.choice(lambda: AUGMENTS, "mini")
+    augment_views: Any = config.choices(lambda: AUGMENTS, "mini")  # kind of view -> its own, instead of `augment`
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class RetrainConfig:
     loop: LoopConfig = LoopConfig()
     sampler: SamplerConfig = SamplerConfig()
     augment: Any = config.choice(lambda: AUGMENTS, "mini")
+    augment_views: Any = config.choices(lambda: AUGMENTS, "mini")  # kind of view -> its own, instead of `augment`
     start: Literal["scratch", "pretrain", "previous"] = "scratch"  # whose encoder weights a round begins with
 
 

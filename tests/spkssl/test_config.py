@@ -38,6 +38,7 @@ class Outer:
     method: Any = config.choice(lambda: {"small": Small, "large": Large}, "small")
     pair: tuple[float, float] = (0.0, 1.0)
     flag: bool = False
+    each: Any = config.choices(lambda: {"small": Small, "large": Large}, "small")
 
 
 def test_defaults_are_used_where_nothing_is_said():
@@ -71,6 +72,8 @@ def test_what_is_written_reads_back_the_same():
         ({"method": {"name": "smal"}}, "did you mean small?"),
         ({"method": {"name": "small", "sizes": [1]}}, "unknown key method.sizes"),
         ({"pair": [1.0]}, "pair: expected tuple"),
+        ({"each": "small"}, "each: expected a section for each name, got 'small'"),
+        ({"each": {"one": {"name": "smal"}}}, "each.one.name: unknown name 'smal'"),
     ],
 )
 def test_what_is_not_understood_stops_with_a_hint(tree, message):
@@ -83,6 +86,12 @@ def test_what_is_not_understood_stops_with_a_hint(tree, message):
 def test_numbers_in_scientific_notation_are_numbers():
     assert config.build(Inner, {"limit": "1e-3"}).limit == 1e-3  # YAML 1.1 reads 1e-3 as a string
     assert config.build(Inner, {"limit": 2}).limit == 2.0
+
+
+def test_choices_are_made_for_each_key_and_read_back():
+    value = config.build(Outer, {"each": {"one": "large", "two": {"rate": 0.5}}})
+    assert value.each == {"one": Large(), "two": Small(rate=0.5)} and Outer().each == {}
+    assert config.build(Outer, config.to_dict(value)) == value
 
 
 @pytest.mark.parametrize("setting", ["inner.steps", "=3", "inner..steps=3"])

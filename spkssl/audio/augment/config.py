@@ -228,6 +228,36 @@ class DlgLc(Aamsupcon):
 
 
 @dataclass(frozen=True)
+class Reverb(AugmentConfig):
+    """One of the five views of AAMSupCon on CN-Celeb; so are the three that follow, and clean speech."""
+
+    name: str = "reverb"
+    none: float = 0.0
+    reverb: float = 1.0
+    noise: float = 0.0
+    both: float = 0.0
+
+
+@dataclass(frozen=True)
+class Noise(Aamsupcon):
+    name: str = "noise"
+    reverb: float = 0.0
+    mixes: tuple[Mix, ...] = (_mix(_NOISE),)
+
+
+@dataclass(frozen=True)
+class Music(Noise):
+    name: str = "music"
+    mixes: tuple[Mix, ...] = (_mix(_MUSIC),)
+
+
+@dataclass(frozen=True)
+class Babble(Noise):
+    name: str = "babble"
+    mixes: tuple[Mix, ...] = (_mix(_BABBLE),)
+
+
+@dataclass(frozen=True)
 class Always(AugmentConfig):
     """sslsv's default: reverberation and one noise, always."""
 
@@ -242,6 +272,7 @@ class Always(AugmentConfig):
 AUGMENTS: dict[str, type[AugmentConfig]] = {
     cls.name: cls
     for cls in (
-        AugmentConfig, Rdino, Sdpn, Dino, SsrlPretrain, Ssrl, SsrlFaithful, LglPretrain, Lgl, Aamsupcon, DlgLc, Always
+        AugmentConfig, Rdino, Sdpn, Dino, SsrlPretrain, Ssrl, SsrlFaithful, LglPretrain, Lgl, Aamsupcon, DlgLc,
+        Reverb, Noise, Music, Babble, Always,
     )
 }  # fmt: skip

@@ -36,6 +36,8 @@ def classes(plan: Plan) -> np.ndarray:
         ("aamsupcon", (0, 1 / 5, 4 / 5, 0)),
         ("dlg_lc", (1 / 6, 1 / 6, 4 / 6, 0)),
         ("always", (0, 0, 0, 1)),
+        ("reverb", (0, 1, 0, 0)),
+        ("babble", (0, 0, 1, 0)),
         ("mini", (0.1, 0.1, 0.4, 0.4)),
     ],
 )
@@ -90,6 +92,12 @@ def test_ssrl_mixes_four_sums_with_one_snr_each():
     assert sum(seen) == len(noisy)
     assert chisquare(seen).pvalue > 1e-3
     assert (plan.snr == plan.snr[:, :1]).all() and plan.snr.min() >= 0 and plan.snr.max() <= 20
+
+
+@pytest.mark.parametrize(("name", "kind", "most"), [("noise", "noise", 1), ("music", "music", 1), ("babble", "speech", 8)])
+def test_augmentations_of_one_kind_draw_no_other(name, kind, most):
+    noise = plans(AUGMENTS[name]()).noise
+    assert np.isin(noise[noise >= 0], KINDS[kind]).all() and (noise >= 0).sum(1).max() == most
 
 
 def test_babble_and_music_of_tv_have_their_own_ranges():
