@@ -89,6 +89,20 @@ def load_embedder(path: str | Path) -> Embedder:
     return embedder.eval()
 
 
+def start_from(embedder: Embedder, path: str | Path) -> None:
+    """Take the weights of a saved embedder of the same configuration; another one is an InputError."""
+    found = load_embedder(path)
+    pairs = {
+        "encoder": (found.encoder_config, embedder.encoder_config),
+        "front-end": (found.frontend.config, embedder.frontend.config),
+    }
+    for what, (old, new) in pairs.items():
+        if old != new:
+            what = f"cannot be started from: its {what} is not this system's (got {old}, expected {new})"
+            raise complain(path, what, "start from scratch, or keep the configuration it was trained with")
+    embedder.network.load_state_dict(found.network.state_dict())
+
+
 def _assemble(encoder_config: Any, frontend_config: FrontendConfig) -> Embedder:
     frontend = Frontend(frontend_config)
     _, network = ENCODERS[choose("encoder.name", encoder_config.name, ENCODERS)]

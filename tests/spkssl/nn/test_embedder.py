@@ -5,7 +5,7 @@ from spkssl.audio.fbank import FbankConfig
 from spkssl.contract import samples_of
 from spkssl.errors import InputError
 from spkssl.nn.ecapa import EcapaConfig
-from spkssl.nn.embedder import ENCODERS, encoder_configs, load_embedder, make_embedder, save_embedder
+from spkssl.nn.embedder import ENCODERS, encoder_configs, load_embedder, make_embedder, save_embedder, start_from
 from spkssl.nn.frontend import FrontendConfig
 from spkssl.nn.resnet import ResNetConfig
 
@@ -104,3 +104,15 @@ def test_an_unknown_encoder_or_option_is_named(tmp_path):
     path, _ = saved(tmp_path, weights=None)
     with pytest.raises(InputError, match="damaged: weights missing"):
         load_embedder(path)
+
+
+def test_a_start_takes_the_weights_and_refuses_another_configuration(tmp_path):
+    path, _ = saved(tmp_path)
+    fresh = make_embedder(SMALL[1], FRONTEND)
+    start_from(fresh, path)
+    x = torch.randn(2, 30, 24)
+    assert torch.equal(fresh.eval()(x), load_embedder(path)(x))
+    with pytest.raises(InputError, match="its encoder is not this system's"):
+        start_from(make_embedder(SMALL[0], FRONTEND), path)
+    with pytest.raises(InputError, match="its front-end is not this system's"):
+        start_from(make_embedder(SMALL[1], FrontendConfig(FRONTEND.features, norm="mean")), path)
