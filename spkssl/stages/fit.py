@@ -162,8 +162,7 @@ def _config_hash(
         "input": system.data.input,
         "part": {**to_dict(part), "loop": loop},
     }
-    used = {system.data.train: True, system.data.noise: part.augment.needs_noise, system.data.rir: part.augment.needs_rirs}
-    sets = [data / name for name, needed in used.items() if needed]
+    sets = [data / name for name in (system.data.train, system.data.noise, system.data.rir)]
     inputs = [path for folder in sets for path in (folder / "wav.scp", marker(folder, "features"))]
     inputs += [path for path in files if path is not None]
     return markers.recipe(json.loads(json.dumps(tree)), inputs).hash(marker(exp, part.method.name))
