@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 
@@ -34,14 +35,24 @@ def cli() -> None:
 
 
 def main() -> None:
+    run_command(cli)
+
+
+def run_command(command: click.Command) -> None:
     """Exit status: 0 done, 2 the user's error (one line), 1 a defect of ours (a traceback)."""
     try:
-        cli(standalone_mode=False)
+        command(standalone_mode=False)
     except InputError as error:
         click.echo(f"spkssl: error: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or "disk"
+        click.echo(f"spkssl: error: {where}: {error.strerror}; free some space, then the same command goes on", err=True)
         sys.exit(2)
     except click.Abort:
         click.echo("spkssl: interrupted; the same command goes on from here", err=True)
