@@ -70,6 +70,9 @@ stage() {
 threads() {
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$1}"
   export MKL_NUM_THREADS="$OMP_NUM_THREADS" OPENBLAS_NUM_THREADS="$OMP_NUM_THREADS"
+  # Threads that wait by spinning keep their core from whoever has work: ten times slower as soon as another process
+  # runs beside this one.
+  export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 }
 
 spkssl() { "$python" -m spkssl "$@"; }
