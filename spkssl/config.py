@@ -149,7 +149,8 @@ def _convert(kind: Any, value: Any, key: str, where: object) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(kinds) == len(value):
-            return tuple(_convert(k, v, f"{key}[{i}]", where) for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+            pairs = zip(kinds, value, strict=True)
+            return tuple(_convert(k, v, f"{key}[{i}]", where) for i, (k, v) in enumerate(pairs))
     if origin is dict and isinstance(value, Mapping):
         return {str(k): _convert(args[1], v, _join(key, str(k)), where) for k, v in value.items()}
     return _plain(kind, value, key, where)

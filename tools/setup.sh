@@ -16,7 +16,7 @@ find_python() {
   for name in python3 python3.13 python3.12 python3.11 python3.10; do
     if command -v "$name" >/dev/null && supported "$name"; then command -v "$name"; return; fi
   done
-  die "needs Python 3.10 to 3.13, found $(python3 --version 2>/dev/null || echo none); install one of these and run again"
+  die "needs Python 3.10 to 3.13, found $(python3 --version 2>/dev/null || echo none); install one, then run again"
 }
 
 extras="" kind=base

@@ -28,7 +28,9 @@ usage() {
   sed -n '2,/^[^#]/{/^# shellcheck/d; /^#/s/^# \{0,1\}//p}' "$recipe"
   printf '\nOptions (a flag takes no value):\n'
   option_lines | sed -E 's/^([a-z_]+)=("[^"]*"|[^ ]*) *# *(.*)$/\1\t\2\t\3/' |
-    while IFS=$'\t' read -r name default text; do printf '  --%-14s %s [%s]\n' "${name//_/-}" "$text" "${default//\"/}"; done
+    while IFS=$'\t' read -r name default text; do
+      printf '  --%-14s %s [%s]\n' "${name//_/-}" "$text" "${default//\"/}"
+    done
   printf '  --%-14s %s\n' "set A.B=C" "override one setting of the YAML; may be repeated"
 }
 

@@ -51,7 +51,8 @@ def embed(work: Sequence[Sequence[Utterance]], model: Embed, device: str) -> Ite
         vectors = model(torch.from_numpy(mels).to(device)).float().cpu().numpy()  # (B, D)
         for utterance, vector in zip(group, vectors, strict=True):
             if not np.isfinite(vector).all():
-                raise complain(utterance.location, f"the embedding of {utterance.name} is not finite", "check its features")
+                what = f"the embedding of {utterance.name} is not finite"
+                raise complain(utterance.location, what, "check its features")
             yield utterance.name, vector
 
 

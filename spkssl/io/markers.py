@@ -29,7 +29,7 @@ class Recipe:
     inputs: Mapping[str, str]  # absolute path -> fingerprint
 
     def named(self, mark: Path) -> dict[str, str]:
-        """Inputs by their path from the marked folder: how they were written, and where the project lies, is no matter."""
+        """Inputs by their path from the marked folder: how they were written, and where all this lies, is no matter."""
         return {_name(path, mark): value for path, value in self.inputs.items()}
 
     def hash(self, mark: Path) -> str:

@@ -1,4 +1,4 @@
-"""A student and its moving-average teacher, seen through several kinds of views; what all DINO-like methods stand on."""
+"""A student and its moving-average teacher, seen through kinds of views; what all DINO-like methods stand on."""
 
 from __future__ import annotations
 

@@ -36,10 +36,12 @@ def doctor(quiet: bool) -> None:
     findings = list(_examine())
     for finding in findings:
         if finding.wrong or not quiet:
-            click.echo(f"{'WRONG' if finding.wrong else 'ok':6}{finding.name:14}{finding.found}  {finding.wrong}".rstrip())
+            verdict = "WRONG" if finding.wrong else "ok"
+            click.echo(f"{verdict:6}{finding.name:14}{finding.found}  {finding.wrong}".rstrip())
     if not quiet:
         for program, purpose in _PROGRAMS.items():
-            click.echo(f"{'ok' if shutil.which(program) else '-':6}{program:14}{shutil.which(program) or f'not found; {purpose}'}")
+            found = shutil.which(program)
+            click.echo(f"{'ok' if found else '-':6}{program:14}{found or f'not found; {purpose}'}")
     wrong = [finding.name for finding in findings if finding.wrong]
     if wrong:
         raise complain("doctor", f"something needed is wrong: {some(wrong)}", "run bash tools/setup.sh")

@@ -17,7 +17,7 @@ from spkssl.stages.stage import Run, made_by, marker, once, require, run_options
 @settings_options
 @run_options
 @folder_options
-@click.option("--at", default="pretrain", show_default=True, help="pretrain, round<r>, supervised, untrained, fbank_stats.")
+@click.option("--at", default="pretrain", show_default=True, help="pretrain, round<r>, supervised, untrained, ...")
 @click.option("--sets", default="train,dev,test", show_default=True, help="Names of data directories, comma separated.")
 @click.option("--ngpu", type=click.IntRange(0), default=0, help="0: CPU.")
 def extract(settings: Settings, run: Run, exp: Path, data: Path, at: str, sets: str, ngpu: int) -> None:
@@ -26,7 +26,8 @@ def extract(settings: Settings, run: Run, exp: Path, data: Path, at: str, sets: 
         scp = embeddings_of(exp, at, name)
         section = {"extract": settings.section("extract")}
         if at == UNTRAINED:  # made here, from what decides an encoder's first weights
-            section |= {key: settings.section(key) for key in ("encoder", "frontend", "features")} | {"seed": settings.seed}
+            section |= {key: settings.section(key) for key in ("encoder", "frontend", "features")}
+            section["seed"] = settings.seed
         encoder = [] if at in (STATS, UNTRAINED) else [encoder_of(exp, at)]
         feats = data / name / "feats.scp"
 
@@ -58,7 +59,8 @@ def _work(settings: Settings, exp: Path, at: str, feats: Path, scp: Path, device
     model = mean_and_std if at == STATS else _encoder(system, exp, at, device)
     utterances = _utterances(feats)
     groups = batches(utterances, system.extract.batch_frames)
-    found = dict(tqdm(embed(groups, model, device), total=len(utterances), desc=scp.parent.name, unit="utt", disable=None))
+    embedded = embed(groups, model, device)
+    found = dict(tqdm(embedded, total=len(utterances), desc=scp.parent.name, unit="utt", disable=None))
     scp.parent.mkdir(parents=True, exist_ok=True)
     count = write_ark(scp.with_suffix(".ark"), scp, sorted(found.items()))
     if count != len(utterances):

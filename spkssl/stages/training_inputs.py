@@ -33,5 +33,6 @@ def training_inputs(settings: Settings, data: Path) -> list[Path]:
     for name in ("noise", "rir"):  # a system without augmentation needs neither
         tables += [path for path in (sets[name] / "wav.scp",) if path.exists()]
     if config.get("input", "feats") == "feats":
-        tables += [sets["train"] / "feats.scp", *made_by(sets["train"], "features"), *made_by(sets["noise"], "features")]
+        tables.append(sets["train"] / "feats.scp")
+        tables += [path for name in ("train", "noise") for path in made_by(sets[name], "features")]
     return tables

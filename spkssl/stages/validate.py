@@ -14,7 +14,7 @@ from spkssl.stages.stage import DIRECTORY, say
 
 @click.command()
 @click.argument("directories", nargs=-1, required=True, type=DIRECTORY)
-@click.option("--fix", is_flag=True, help="Sort, drop duplicates, keep what all files agree on; originals go to .backup.")
+@click.option("--fix", is_flag=True, help="Sort, drop duplicates, keep what all files agree on; originals: .backup.")
 @click.option("--feats/--no-feats", default=True, show_default=True, help="Require feats.scp.")
 @click.option("--text/--no-text", default=False, show_default=True, help="Require transcripts.")
 @click.option("--wav/--no-wav", default=True, show_default=True, help="Require wav.scp.")
