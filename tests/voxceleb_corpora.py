@@ -30,7 +30,8 @@ PARTS = {  # folder -> suffix, speakers, videos of each, segments of each
     "voxceleb1/test/wav": (".wav", ("id10270", "id10271", "id10309"), 2, 2),
 }
 LISTS = {
-    "veri_test": ("test",), "veri_test2": ("test",), "list_test_all": ("dev", "test"), "list_test_all2": ("dev", "test"),
+    "veri_test": ("test",), "veri_test2": ("test",),
+    "list_test_all": ("dev", "test"), "list_test_all2": ("dev", "test"),
     "list_test_hard": ("dev", "test"), "list_test_hard2": ("dev", "test"),
 }  # fmt: skip
 NAMES = {

@@ -1,4 +1,4 @@
-"""What a long piece of work will take, from the first of it: said before it starts, refused where the disk is too small."""
+"""What a long piece of work will take, told from the first of it; refused where the disk is too small."""
 
 from __future__ import annotations
 

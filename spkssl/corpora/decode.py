@@ -60,7 +60,8 @@ def decode(
     if total > len(first):
         forecast = measure(len(first), time.perf_counter() - start, written, total - len(first))
         tell(forecast)
-        require_space(places[first[0]].parent, forecast.bytes, "choose another disk for decoded audio, or read m4a directly")
+        do = "choose another disk by --audio, or read m4a as it is by --no-decode"
+        require_space(places[first[0]].parent, forecast.bytes, do)
     _decode(program, todo, sources, places, nj, done, advance)
     return Decoded(dict(sorted(done.seconds.items())), dict(sorted(done.failed.items())))
 
@@ -75,7 +76,7 @@ def require_ffmpeg() -> str:
 def decode_file(program: str, source: Path, place: Path) -> float:
     """One file; its seconds. An InputError when the source is broken, and with `_FULL` in it when the disk is full."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{threading.get_ident()}.tmp")
+    temporary = place.with_name(f".{threading.get_ident()}.{place.name}")  # the suffix says how to read it
     # "file:" keeps a name with a colon from being taken for a protocol; bitexact leaves out ffmpeg's version.
     command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-xerror", "-y"]
     command += ["-i", f"file:{source}", "-map", "0:a:0", "-map_metadata", "-1", "-ac", "1", "-ar", str(SAMPLE_RATE)]
@@ -123,7 +124,8 @@ def _decode(
                 seconds = decode_file(program, sources[name], places[name])
             except InputError as error:
                 if _FULL in str(error):
-                    raise complain(places[name].parent, "the disk is full", "free some space; the same command goes on") from None
+                    do = "free some space; the same command goes on"
+                    raise complain(places[name].parent, "the disk is full", do) from None
                 with lock:
                     done.failed[name] = str(error)
             else:

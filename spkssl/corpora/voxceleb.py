@@ -1,4 +1,4 @@
-"""VoxCeleb1 and 2 as data directories: VoxCeleb2's development part to train, its test part to choose, VoxCeleb1 to test.
+"""VoxCeleb as data directories: VoxCeleb2's development part to train, its test part to choose, VoxCeleb1 to test.
 
 The training set carries no labels: its ids are opaque, every utterance is its own speaker, and what is known about it
 lies in `ref/`, which training never reads.

@@ -1,4 +1,4 @@
-"""Trials of VoxCeleb: the published lists in Kaldi's form, and a list for every choice drawn from VoxCeleb2's test part.
+"""Trials of VoxCeleb: the published lists in Kaldi's form, and one for every choice from VoxCeleb2's test part.
 
 Nothing may be chosen on a published list: what is reported on it would be too good.
 """
