@@ -8,7 +8,8 @@ After every epoch the teacher's classes of long clean crops enter a queue of L p
 with l_u the teacher's loss. Labels stay for E epochs; predictions are gathered from epoch E - (L // 2 + 1), so that the
 queue, which starts with L // 2 copies of the cluster, is full at the first vote.
 
-The released code does some things that work against the idea. Each is a switch; `faithful: true` sets those nobody gives.
+The released code does some things that work against the idea. Each is a switch; `faithful: true` sets all that are not
+given.
     vote_margin   the teacher predicts under the margin at the current label, which drives it away from that label
     loss_margin   l_u has the margin only where the label did not change, so that changed labels look cleaner
     early_loss    before the first vote l_u is of the teacher's own prediction, which turns the weights upside down
@@ -75,7 +76,7 @@ class Config:
     relabel: Literal["argmax", "sinkhorn"] = "argmax"
     sinkhorn: tuple[float, int] = (0.05, 3)  # temperature of the class probabilities, rounds
     weights: Literal["soft", "none"] = "soft"
-    ema: tuple[float, float] | None = None  # teacher momentum, linear from, to (published .999, .9999); None: ema_epochs
+    ema: tuple[float, float] | None = None  # teacher momentum, linear; published: 0.999, 0.9999; None: ema_epochs
     ema_epochs: tuple[float, float] = (0.44, 4.4)  # averaging window in epochs: the published ones at 2275 steps each
     percentiles: tuple[float, float] | None = None  # None: 0.1 and 99.9; 0.5 and 99.5 of less than 2000 utterances
     log_floor: float = -20.0  # of ln l
@@ -94,7 +95,7 @@ class Config:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, choices[self.faithful])
         if self.queue < 1 or self.fixed_epochs < 0:
-            raise ValueError(f"queue must be at least 1, fixed_epochs at least 0 (got {self.queue}, {self.fixed_epochs})")
+            raise ValueError(f"queue: at least 1, fixed_epochs: at least 0 (got {self.queue}, {self.fixed_epochs})")
         if self.ema is None and self.faithful:
             object.__setattr__(self, "ema", (0.999, 0.9999))
         if self.percentiles is None and self.faithful:

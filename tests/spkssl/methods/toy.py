@@ -104,7 +104,8 @@ TINY: dict[str, Tiny] = {
     # Its first centroids are random: votes come late. The others vote after every epoch.
     "ssrl": Tiny(ssrl.Config(**{**_SSRL, "fixed_epochs": 8}), labels=True),
     "ssrl released": Tiny(
-        ssrl.Config(**_SSRL, faithful=True, ema=(0.5, 0.8), queue=1, tie="oldest", head="linear", dropout=0.0), labels=True
+        ssrl.Config(**_SSRL, faithful=True, ema=(0.5, 0.8), queue=1, tie="oldest", head="linear", dropout=0.0),
+        labels=True,
     ),
     "ssrl sinkhorn": Tiny(ssrl.Config(**_SSRL, relabel="sinkhorn"), labels=True),
 }  # "method" or "method variant"
