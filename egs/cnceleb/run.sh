@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Speaker verification on CN-Celeb: without labels by any system of egs/cnceleb/conf, or with them, as a reference.
+#
+#   bash egs/cnceleb/run.sh --cnceleb1 CN-Celeb_flac --cnceleb2 CN-Celeb2_flac --musan musan --rirs RIRS_NOISES --ngpu 4
+#   bash egs/cnceleb/run.sh --stage 5 --system lgl --rounds 5 --num-clusters 4000
+#   bash egs/cnceleb/run.sh --stage 6 --rounds 0 --labels egs/cnceleb/data/train/ref/utt2spk --at supervised
+#
+# The last one is AAMSupCon as published: supervised, on the labels you name. Every result stands for two ways of
+# enrolment, cnceleb_average and cnceleb_concatenated. Results of others and ours: egs/cnceleb/RESULTS.md
+# shellcheck source=../../utils/recipe.sh disable=SC2034
+. "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+# options
+stage=1                 # first stage to run
+stop_stage=8            # last stage to run
+cnceleb1=""             # the unpacked CN-Celeb_flac, with data, dev and eval
+cnceleb2=""             # the unpacked CN-Celeb2_flac, with data and spk.lst
+musan=""                # the unpacked musan
+rirs=""                 # the unpacked RIRS_NOISES
+join=0                  # join training utterances until none is shorter than so many seconds; 0: no, wespeaker: 5
+expect=published        # what the corpora are counted against: published or none
+system=aamsupcon        # which egs/cnceleb/conf/<system>.yaml
+data=""                 # data directories; empty: egs/cnceleb/data
+exp=""                  # where results go; empty: egs/cnceleb/exp/<system>
+nj=8                    # processes that compute features
+ngpu=1                  # GPUs to train on; 0: CPU
+seed=0                  # seed of training
+cluster=""              # clustering; empty: the system's own
+num_clusters=""         # number of clusters, or auto; empty: the system's own
+rounds=2                # rounds of retraining on pseudo labels
+labels=""               # true labels, for one supervised run beside the rounds; empty: none
+at=""                   # score these only, e.g. supervised; empty: all there are
+backend=""              # back-ends, comma separated; empty: the system's own
+input=feats             # what training reads: feats or wave
+dry_run=false           # flag: say what would be done, do nothing
+# end of options
+parse_options "$@"
+
+data=${data:-$here/data}
+exp=${exp:-$here/exp/$system}
+how=()
+if [[ $dry_run == true ]]; then how=(--dry-run); fi
+common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$data" "${how[@]}" "${settings[@]}")
+clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
+training=(--input "$input" --ngpu "$ngpu")
+threads "$(nproc)"
+
+if stage 1 prepare; then
+  "$python" "$here/local/prepare.py" --cnceleb1 "$cnceleb1" --cnceleb2 "$cnceleb2" --musan "$musan" --rirs "$rirs" \
+    --out "$data" --join "$join" --expect "$expect" --nj "$nj" "${how[@]}"
+  if [[ $dry_run == false ]]; then
+    spkssl validate --no-feats "$data/test" "$data/noise" "$data/rir"
+    spkssl validate --no-feats --disjoint-from "$data/test" "$data/train"
+  fi
+fi
+
+if stage 2 features; then
+  for set in train test noise; do
+    spkssl features --config "$here/conf/$system.yaml" --data "$data/$set" --nj "$nj" "${how[@]}" "${settings[@]}"
+  done
+fi
+
+if stage 3 pretrain; then
+  train pretrain "${common[@]}" "${training[@]}"
+fi
+
+if stage 4 extract; then
+  spkssl extract "${common[@]}" --at pretrain --sets train,test --ngpu "$ngpu"
+  spkssl extract "${common[@]}" --at untrained --sets train,test
+  spkssl extract "${common[@]}" --at fbank_stats --sets train,test
+fi
+
+if stage 5 cluster; then
+  spkssl cluster "${common[@]}" --at pretrain "${clustering[@]}"
+fi
+
+if stage 6 retrain; then
+  for ((round = 1; round <= rounds; round++)); do
+    train retrain "${common[@]}" "${training[@]}" --round "$round"
+    spkssl extract "${common[@]}" --at "round$round" --sets train,test --ngpu "$ngpu"
+    spkssl cluster "${common[@]}" --at "round$round" "${clustering[@]}"
+  done
+  if [[ -n $labels ]]; then
+    train retrain "${common[@]}" "${training[@]}" --at supervised --labels "$labels"
+    spkssl extract "${common[@]}" --at supervised --sets train,test --ngpu "$ngpu"
+  fi
+fi
+
+if stage 7 score; then
+  spkssl score "${common[@]}" --rounds "$rounds" ${at:+--at "$at"} ${backend:+--backend "$backend"}
+fi
+
+if stage 8 report; then
+  spkssl report "${common[@]}" --rounds "$rounds"
+fi
