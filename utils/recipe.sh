@@ -22,12 +22,12 @@ die() { printf '%s: %s\n' "${recipe##*/}" "$*" >&2; exit 2; }
 trap 'status=$?; printf "%s: failed in %s (exit status %s); the same command goes on from there\n" \
   "${recipe##*/}" "$current" "$status" >&2' ERR
 
-option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$recipe" | grep -E '^[a-z_]+='; }
+option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$recipe" | grep -E '^[a-z_][a-z_0-9]*='; }
 
 usage() {
   sed -n '2,/^[^#]/{/^# shellcheck/d; /^#/s/^# \{0,1\}//p}' "$recipe"
   printf '\nOptions (a flag takes no value):\n'
-  option_lines | sed -E 's/^([a-z_]+)=("[^"]*"|[^ ]*) *# *(.*)$/\1\t\2\t\3/' |
+  option_lines | sed -E 's/^([a-z_][a-z_0-9]*)=("[^"]*"|[^ ]*) *# *(.*)$/\1\t\2\t\3/' |
     while IFS=$'\t' read -r name default text; do
       printf '  --%-14s %s [%s]\n' "${name//_/-}" "$text" "${default//\"/}"
     done
