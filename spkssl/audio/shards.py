@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from spkssl import __version__
 from spkssl.audio.extract import Extractor, FeaturesConfig, Source, read_sources
+from spkssl.audio.forecast import Forecast, measure
 from spkssl.audio.quarantine import take_out
 from spkssl.config import to_dict
 from spkssl.errors import InputError, complain, some
@@ -30,6 +32,8 @@ from spkssl.io.ark import write_ark
 from spkssl.io.atomic import write_json
 from spkssl.io.tables import read_table, write_table
 
+_LONG = 5000  # utterances: fewer are done before an estimate is of use
+_MEASURED = 16
 _POLL = 0.2  # seconds between looks at the progress of the other processes
 
 
@@ -153,6 +157,26 @@ def make_shards(shards: list[Shard], force: bool = False) -> None:
             make_shard(todo[0], bar.update)
         elif todo:
             _in_processes(todo, bar)
+
+
+def forecast(todo: list[Shard]) -> Forecast | None:
+    """What these shards take, each in a process of its own, told from their first utterances; None if that is little."""
+    total = sum(len(shard.sources) for shard in todo)
+    if total < _LONG:
+        return None
+    extract, measured, written = Extractor(todo[0].config, todo[0].seed), 0, 0
+    start = time.perf_counter()
+    for source in todo[0].sources[:_MEASURED]:
+        try:
+            mels = extract(source).mels
+        except InputError:  # named when its shard is made
+            continue
+        measured += 1
+        written += mels.nbytes if todo[0].config.compress == "none" else mels.size
+    if not measured:
+        return None
+    found = measure(measured, time.perf_counter() - start, written, total)
+    return found._replace(seconds=found.seconds / len(todo))
 
 
 def merge(data: Path, shards: list[Shard], quarantine: bool = False) -> Summary:

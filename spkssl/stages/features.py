@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from spkssl.errors import complain
 from spkssl.io import markers
+from spkssl.stages.job import parse_job
 from spkssl.stages.settings import Settings, settings_options
 from spkssl.stages.stage import DIRECTORY, Run, marker, once, require, run_options, say
 
@@ -45,7 +45,7 @@ def features(
     flags = {"compress": compress, "vad": vad, "resample": resample}
     given = {name: value for name, value in flags.items() if value is not None}
     section = {**settings.section("features"), **given}
-    number, jobs = _parse_job(job) if job else (0, nj)  # 0: all
+    number, jobs = parse_job(job) if job else (0, nj)  # 0: all
     inputs = [path for path in (data / "wav.scp", data / "segments") if path.exists()]
     tables = ["feats.scp", "utt2num_frames", "utt2dur", *(["vad.scp"] if section.get("vad") else [])]
     outputs = [data / name for name in tables]
@@ -75,13 +75,6 @@ def features(
             markers.write(mark, markers.recipe(recipe, inputs), outputs, facts)
 
 
-def _parse_job(job: str) -> tuple[int, int]:
-    number, slash, jobs = job.partition("/")
-    if not (slash and number.isdecimal() and jobs.isdecimal() and 1 <= int(number) <= int(jobs)):
-        raise complain("--job", f"expected I/N with 1 <= I <= N, got {job!r}")
-    return int(number), int(jobs)
-
-
 def _plan(settings: Settings, section: dict[str, Any], data: Path, out: Path, jobs: int) -> list[Any]:
     from spkssl import config
     from spkssl.audio import extract, shards
@@ -97,8 +90,21 @@ def _one_shard(plan: list[Any], number: int, quarantine: bool, force: bool) -> i
     mine = [shard for shard in plan if shard.job == number]  # none where there are more jobs than utterances
     if not quarantine:
         shards.require_recordings(mine)
+    for shard in mine:
+        _foretell(shard.data, mine, force)
     shards.make_shards(mine, force)
     return len(shards.unfinished(plan))
+
+
+def _foretell(data: Path, plan: list[Any], force: bool) -> None:
+    """Before long work say what it takes, and refuse it where the disk is too small."""
+    from spkssl.audio import shards
+    from spkssl.audio.forecast import require_space
+
+    found = shards.forecast(plan if force else shards.unfinished(plan))
+    if found is not None:
+        say(f"features {data}: {found}")
+        require_space(plan[0].out, found.bytes, "choose another disk by --out, or --compress kaldi, a quarter of it")
 
 
 def _work(plan: list[Any], data: Path, quarantine: bool, force: bool) -> dict[str, Any]:
@@ -106,6 +112,7 @@ def _work(plan: list[Any], data: Path, quarantine: bool, force: bool) -> dict[st
 
     if not quarantine:
         shards.require_recordings(plan)
+    _foretell(data, plan, force)
     shards.make_shards(plan, force)
     found = shards.merge(data, plan, quarantine)
     say(f"features {data}: {found.utts} utterances, {found.frames} frames, {found.hours:.2f} hours")
