@@ -1,15 +1,20 @@
 """The mini recipe at a size that takes seconds, run as a user runs it."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 SIZES = (
-    "--train-speakers 6 --train-utts 8 --dev-speakers 3 --dev-utts 8 --test-speakers 3 --test-utts 8 --noises 1 --rirs 4"
+    "--train-speakers 6 --train-utts 8 --dev-speakers 3 --dev-utts 8 --test-speakers 3 --test-utts 8 "
+    "--noises 1 --rirs 4"
 )
 TINY = [
     "encoder.channels=16", "encoder.aggregation=24", "encoder.embed_dim=16", "encoder.se_channels=4",
@@ -49,6 +54,36 @@ class Recipe:
         done = self.run(*options)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
+
+    def kill_when(self, appears: Path, *options: str) -> None:
+        """Start the recipe and kill -9 all of it as soon as a path exists."""
+        with subprocess.Popen(
+            self.command(*options),
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            deadline = time.monotonic() + 240
+            while not appears.exists():
+                assert process.poll() is None, f"ended before {appears} existed"
+                assert time.monotonic() < deadline, f"{appears} never came"
+                time.sleep(0.005)
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def weights(self, at: str) -> dict[str, torch.Tensor]:
+        return torch.load(self.exp / at / "encoder.pt", weights_only=True)["weights"]
+
+    def same_weights(self, other: "Recipe", at: str) -> bool:
+        mine, theirs = self.weights(at), other.weights(at)
+        return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.fixture
+def data_copy(tiny_data, tmp_path) -> Path:
+    """Data to spoil. Archives name the folder they were made for, so a copy makes its own features."""
+    made = ("feats", "feats.scp", "utt2num_frames", ".done")
+    return shutil.copytree(tiny_data, tmp_path / "data", ignore=shutil.ignore_patterns(*made))
 
 
 @pytest.fixture(scope="session")
