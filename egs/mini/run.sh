@@ -23,7 +23,7 @@ hard=false              # flag: the corpus with more variation within speakers
 sizes=""                # sizes of the corpus, e.g. "--train-speakers 8 --train-utts 8"; see spkssl synth --help
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
-rounds=2                # rounds of retraining on pseudo labels
+rounds=""               # rounds of retraining on pseudo labels; empty: the system's own
 backend=""              # back-ends, comma separated; empty: the system's own
 input=feats             # what training reads: feats or wave
 no_reference=false      # flag: leave out the supervised reference, which uses labels
@@ -40,6 +40,7 @@ common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$
 clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
 training=(--input "$input" --ngpu "$ngpu")
 threads "$(nproc)"
+rounds=${rounds:-$(spkssl setting retrain.rounds --default 2 --config "$here/conf/$system.yaml" "${settings[@]}")}
 
 if stage 1 prepare; then
   read -r -a corpus <<<"$sizes"

@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     **{name: command for name, command in STAGES.items() if name != "prepare"},
     "synth": Command(None, "make the embedded synthesised corpus"),
     "validate": Command(None, "check data directories, and repair them with --fix"),
+    "setting": Command(None, "print one setting of a system's YAML"),
     "doctor": Command(None, "check this machine and this installation"),
     "bench": Command(None, "measure speed, as ratios in one run"),
 }

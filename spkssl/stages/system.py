@@ -53,6 +53,7 @@ class RetrainConfig:
     sampler: SamplerConfig = SamplerConfig()
     augment: Any = config.choice(lambda: AUGMENTS, "mini")
     augment_views: Any = config.choices(lambda: AUGMENTS, "mini")  # kind of view -> its own, instead of `augment`
+    rounds: int = 2  # how many the recipe runs, unless --rounds says otherwise
     start: Literal["scratch", "pretrain", "previous"] = "scratch"  # whose encoder weights a round begins with
 
 

@@ -14,7 +14,7 @@ _FREE = ("checkpoint_every", "keep", "log_every", "health")  # of the loop: how 
 
 def training_slice(settings: Settings, part: str) -> dict[str, Any]:
     """The settings that decide the weights."""
-    section = settings.section(part)
+    section = {key: value for key, value in settings.section(part).items() if key != "rounds"}
     loop = {key: value for key, value in (section.get("loop") or {}).items() if key not in _FREE}
     data = {key: value for key, value in settings.section("data").items() if key not in ("workers", "cache_gb")}
     return {
