@@ -85,7 +85,8 @@ def prepare(config: Cnceleb) -> dict[str, int]:
         raise complain(lists["dev.lst"], f"names speakers of eval: {some(shared)}", "check what was unpacked where")
     train = _recordings(first / "data", speakers["dev.lst"], lists["dev.lst"])
     train |= _recordings(second / "data", speakers["spk.lst"], lists["spk.lst"])
-    audio, seconds = ({utt.name: path for utt, path in train.items()}, None) if not config.join else _join(config, train)
+    alone = {utt.name: path for utt, path in train.items()}
+    audio, seconds = _join(config, train) if config.join else (alone, None)
     utts = {utt.name: utt for utt in train}
     known = {name: utts.get(name) or utts[name.rpartition("-comb")[0]] for name in audio}
     _write(config.out / "train", audio, seconds)

@@ -1,4 +1,4 @@
-"""The evaluation part of CN-Celeb: eval/lists/{enroll.lst, enroll.map, test.lst, trials.lst} and the audio they name."""
+"""The evaluation of CN-Celeb: eval/lists/{enroll.lst, enroll.map, test.lst, trials.lst} and the audio they name."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def _trials(path: Path, models: list[str], tests: list[str], speakers: Mapping[s
     parts = []
     for block in read_blocks(path, 3, layout):
         columns = []
-        for words, table, what in zip(block.columns, (enrol_row, test_row, _LABELS), ("enroll.lst", "test.lst", layout)):
+        known = ((enrol_row, "enroll.lst"), (test_row, "test.lst"), (_LABELS, layout))
+        for words, (table, what) in zip(block.columns, known, strict=True):
             unknown = next((row for row, word in enumerate(words) if word not in table), None)
             if unknown is not None:
                 word = words[unknown].decode("utf-8", "replace")
@@ -104,7 +105,8 @@ def _trials(path: Path, models: list[str], tests: list[str], speakers: Mapping[s
         wrong = np.flatnonzero(same != columns[2].astype(bool))
         if len(wrong):
             said = f"{models[columns[0][wrong[0]]]} {names[columns[1][wrong[0]]]}"
-            raise complain(f"{path}:{block.line + wrong[0]}", f"the label of {said} contradicts the speakers' ids", _GET)
+            what = f"the label of {said} contradicts the speakers' ids"
+            raise complain(f"{path}:{block.line + wrong[0]}", what, _GET)
         parts.append([*columns[:2], same])
     if not parts:
         raise complain(path, "is empty", _GET)

@@ -32,13 +32,13 @@ def corpora(tmp_path_factory) -> Path:
 
 
 def recipe(corpora: Path, out: Path, *options: str, system: str = "aamsupcon", settings: list[str] = TINY):
-    places = ["--cnceleb1", "CN-Celeb_flac", "--cnceleb2", "CN-Celeb2_flac", "--musan", "musan", "--rirs", "RIRS_NOISES"]
-    where = [item if item.startswith("--") else str(corpora / item) for item in places]
+    places = {"cnceleb1": "CN-Celeb_flac", "cnceleb2": "CN-Celeb2_flac", "musan": "musan", "rirs": "RIRS_NOISES"}
+    where = [part for name, folder in places.items() for part in (f"--{name}", str(corpora / folder))]
     folders = ["--data", str(out / "data"), "--exp", str(out / "exp" / system), "--system", system]
     tiny = [part for item in settings for part in ("--set", item)]
-    command = ["bash", str(ROOT / "egs/cnceleb/run.sh"), *where, *folders, "--expect", "none", "--nj", "1", "--ngpu", "0"]
+    sizes = ["--expect", "none", "--nj", "1", "--ngpu", "0", "--backend", "cosine"]
     return subprocess.run(
-        [*command, "--backend", "cosine", *tiny, *options],
+        ["bash", str(ROOT / "egs/cnceleb/run.sh"), *where, *folders, *sizes, *tiny, *options],
         env={**os.environ, "SPKSSL_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
         cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip

@@ -27,7 +27,7 @@ _SETS = ("train", "test", "noise", "rir", "rir_real")
     show_default=True,
     help="Join training utterances of a speaker and genre until none is shorter than so many seconds (wespeaker: 5).",
 )
-@click.option("--expect", type=click.Choice(["published", "none"]), default="published", show_default=True, help="Counts.")
+@click.option("--expect", type=click.Choice(["published", "none"]), default="published", help="Counts to expect.")
 @click.option("--nj", type=click.IntRange(1), default=4, show_default=True, help="Threads; never changes a byte.")
 @run_options
 def prepare(run: Run, nj: int, **given: Any) -> None:

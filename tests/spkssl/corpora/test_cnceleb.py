@@ -149,9 +149,9 @@ def test_what_is_missing_is_named(cnceleb, tmp_path, missing):
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("trials.lst", "id00800-singing-03-002.wav 1", "id00800-singing-03-002.wav 0", "trials.lst:2: the label of id0"),
-        ("trials.lst", "id00800-enroll test", "id00802-enroll test", "trials.lst:1: id00802-enroll is not in enroll.lst"),
-        ("trials.lst", "test/id00801-sing", "test/id00801-song", "trials.lst:5: test/id00801-songing-03-002.wav is not"),
+        ("trials.lst", "id00800-singing-03-002.wav 1", "id00800-singing-03-002.wav 0", "trials.lst:2: the label of"),
+        ("trials.lst", "id00800-enroll test", "id00802-enroll test", "trials.lst:1: id00802-enroll is not in enroll"),
+        ("trials.lst", "test/id00801-sing", "test/id00801-song", "trials.lst:5: test/id00801-songing-03-002.wav is"),
         ("trials.lst", " 1\n", " yes\n", "trials.lst:1: yes is not in"),
         ("enroll.map", "id00801-enroll id00801/", "id00801-enroll id00800/", "utterances of another speaker"),
         ("enroll.map", "id00801-enroll", "id00802-enroll", "does not name the models of enroll.lst"),

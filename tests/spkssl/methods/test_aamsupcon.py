@@ -150,7 +150,7 @@ def test_attention_is_the_classifiers_probability_and_weakens_pairs():
     a = (5 * F.normalize(z, dim=-1) @ F.normalize(method.classifier.weight, dim=-1).T).softmax(-1)  # (B, V, K)
     a = a[torch.arange(4), :, label]  # (B, V)
     found = step(method, z, label)
-    assert float(found.scalars["attention"]) == pytest.approx(float(a.mean()))
+    assert float(found.scalars["attention"]) == pytest.approx(a.mean().item())
     assert float(found.scalars["supcon"]) != float(step(make(3, temperature=0.5), z, label).scalars["supcon"])
 
 
@@ -225,7 +225,12 @@ def test_class_weights_may_start_at_the_cluster_centres():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"views": 0}, {"temperature": 0.0}, {"aam_weight": 0.0, "supcon_weight": 0.0}, {"balance": True, "aam_weight": 0.0}],
+    [
+        {"views": 0},
+        {"temperature": 0.0},
+        {"aam_weight": 0.0, "supcon_weight": 0.0},
+        {"balance": True, "aam_weight": 0.0},
+    ],
 )
 def test_settings_that_make_no_loss_are_refused(settings):
     with pytest.raises(ValueError, match="must"):

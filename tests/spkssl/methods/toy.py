@@ -20,7 +20,9 @@ from spkssl.audio.fbank import FbankConfig
 from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
-from spkssl.methods import METHODS, aam, aamsupcon, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr, ssrl
+from spkssl.methods import (
+    METHODS, aam, aamsupcon, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr, ssrl
+)  # fmt: skip
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import Embedder, make_embedder
 from spkssl.nn.frontend import FrontendConfig

@@ -94,8 +94,9 @@ def test_ssrl_mixes_four_sums_with_one_snr_each():
     assert (plan.snr == plan.snr[:, :1]).all() and plan.snr.min() >= 0 and plan.snr.max() <= 20
 
 
-@pytest.mark.parametrize(("name", "kind", "most"), [("noise", "noise", 1), ("music", "music", 1), ("babble", "speech", 8)])
-def test_augmentations_of_one_kind_draw_no_other(name, kind, most):
+@pytest.mark.parametrize(("name", "most"), [("noise", 1), ("music", 1), ("babble", 8)])
+def test_augmentations_of_one_kind_draw_no_other(name, most):
+    kind = {"babble": "speech"}.get(name, name)
     noise = plans(AUGMENTS[name]()).noise
     assert np.isin(noise[noise >= 0], KINDS[kind]).all() and (noise >= 0).sum(1).max() == most
 
