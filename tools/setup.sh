@@ -28,7 +28,7 @@ esac
 
 if [[ -n "${SPKSSL_PYTHON:-}" ]]; then
   command -v "$SPKSSL_PYTHON" >/dev/null || die "SPKSSL_PYTHON=$SPKSSL_PYTHON is no program; name a python executable"
-  exec env PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$SPKSSL_PYTHON" -m spkssl doctor --quiet
+  exec env PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$SPKSSL_PYTHON" -m spkssl doctor --quiet --quick
 fi
 
 stamp=.venv/.spkssl-stamp

@@ -33,10 +33,11 @@ def groups(views: Sequence[View]) -> list[Group]:
         key = view.name, view.config_digest
         found.setdefault(key, Group(view.name)).runs.append(view)
     for group in found.values():
-        twice = [seed for seed in _seeds(group) if _seeds(group).count(seed) > 1]
+        made = [view.repetition for view in group.runs]
+        twice = [repetition for repetition in made if made.count(repetition) > 1]
         if twice:
-            folders = ", ".join(str(view.exp) for view in group.runs if view.seed == twice[0])
-            what = f"{folders} are the same system with the same seed {twice[0]}"
+            folders = ", ".join(str(view.exp) for view in group.runs if view.repetition == twice[0])
+            what = f"{folders} are the same system with the same seed {twice[0][1]} on the same data"
             raise complain("--compare", what, "name each run once, or give repetitions another --seed")
     names = [name for name, _ in found]
     for (name, _), group in found.items():
@@ -85,9 +86,9 @@ def cluster_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[s
 
 
 def differences(
-    groups: Sequence[Group], order: Sequence[str], data: Path, replicates: int, seed: int
+    groups: Sequence[Group], order: Sequence[str], replicates: int, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Each system minus the first one, seed by seed, with a 95 % interval; and why some have no difference.
+    """Each system minus the first one, run by run, with a 95 % interval; and why some have no difference.
 
     Speakers are drawn once for both systems of a pair, so what the trials have in common cancels. EER in percent
     points, by interpolation.
@@ -100,14 +101,34 @@ def differences(
                 one, two = (_row(view, trials, at, backend) for view in (first, second))
                 if one is None or two is None:
                     continue
-                found = _difference(first.score_file(one), second.score_file(two), data, trials, replicates, seed)
+                if first.data is None:
+                    notes.append("no differences of runs whose data folder is not known: give --data, or report each run first")
+                    continue
+                found = _difference(first.score_file(one), second.score_file(two), first.data, trials, replicates, seed)
                 if isinstance(found, str):
                     notes.append(found)
                     continue
                 label = {"at": at, "backend": backend, "trials": trials}
                 names = {"system": other.name, "minus": base.name, "seeds": [second.seed, first.seed]}
+                names["data"] = first.data.name
                 rows.append({**names, **label, "eer": two["eer"], "other_eer": one["eer"], **found})
     return rows, list(dict.fromkeys(notes))
+
+
+def difference_spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Over the pairs of runs: mean and deviation of the difference, and in how many pairs which system was better."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in ("system", "minus", "at", "backend", "trials")), []).append(row)
+    return [
+        {
+            **dict(zip(("system", "minus", "at", "backend", "trials"), key, strict=True)),
+            "difference": _moments([row["difference"] for row in pairs]),
+            "lower": sum(row["high"] < 0 for row in pairs),
+            "higher": sum(row["low"] > 0 for row in pairs),
+        }
+        for key, pairs in found.items()
+    ]
 
 
 def speakers_of(data: Path, trials: str) -> tuple[Path, Path] | None:
@@ -150,9 +171,9 @@ def _same(one: Trials, two: Trials) -> bool:
 
 
 def _pairs(base: Group, other: Group) -> list[tuple[View, View]]:
-    """Runs of the same seed; where no seed is shared, the first with the first and so on."""
-    by_seed = {view.seed: view for view in base.runs}
-    shared = [(by_seed[view.seed], view) for view in other.runs if view.seed in by_seed]
+    """Runs of the same data and seed; where none are shared, the first with the first and so on."""
+    by_name = {view.repetition: view for view in base.runs}
+    shared = [(by_name[view.repetition], view) for view in other.runs if view.repetition in by_name]
     return shared or list(zip(base.runs, other.runs, strict=False))
 
 
@@ -173,7 +194,3 @@ def _moments(values: Sequence[float | None]) -> dict[str, Any]:
         return {"mean": None, "sd": None, "n": 0}
     sd = float(np.std(held, ddof=1)) if len(held) > 1 else None
     return {"mean": float(np.mean(held)), "sd": sd, "n": len(held)}
-
-
-def _seeds(group: Group) -> list[int | None]:
-    return [view.seed for view in group.runs]

@@ -21,6 +21,8 @@ def tables(found: Mapping[str, Any]) -> list[Table]:
     shown = [_spread(found["spread"])]
     if found["clusters"]:
         shown.append(_clusters(found["clusters"]))
+    if any(row["difference"]["n"] > 1 for row in found["difference_spread"]):
+        shown.append(_difference_spread(found["difference_spread"]))
     if found["differences"] or found["notes"]:
         shown.append(_differences(found))
     return shown
@@ -87,7 +89,7 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 def _spread(rows: Sequence[Mapping[str, Any]]) -> Table:
     points = list(dict.fromkeys(p for row in rows for p in row["min_dcf"]))
-    columns = ("system", "encoder", "back-end", "trials", "seeds", "EER % mean", "sd")
+    columns = ("system", "encoder", "back-end", "trials", "runs", "EER % mean", "sd")
     columns += tuple(name for p in points for name in (f"minDCF({p}) mean", "sd")) + ("labels used",)
     lines = []
     for row in rows:
@@ -97,13 +99,13 @@ def _spread(rows: Sequence[Mapping[str, Any]]) -> Table:
             found = row["min_dcf"].get(p) or {"mean": None, "sd": None}
             cells += [number(found["mean"], 4), number(found["sd"], 4)]
         lines.append((*cells, row["labels_used"]))
-    note = "sd: standard deviation over seeds (n - 1); of few seeds it is itself very uncertain."
+    note = "sd: standard deviation over runs (n - 1); of few runs it is itself very uncertain."
     return Table("Systems", columns, tuple(lines), 4, (note,))
 
 
 def _clusters(rows: Sequence[Mapping[str, Any]]) -> Table:
     names = ("k", "nmi", "purity", "ari")
-    columns = ("system", "embeddings of", "seeds")
+    columns = ("system", "embeddings of", "runs")
     for name in names:
         columns += (f"{name.upper() if len(name) <= 3 else name} mean", "sd")
     lines = []
@@ -132,6 +134,21 @@ def _differences(found: Mapping[str, Any]) -> Table:
     return Table("Differences on the same trials", columns, tuple(lines), 6, (note, *found["notes"]))
 
 
+def _difference_spread(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = ("system", "minus", "encoder", "back-end", "trials", "pairs", "difference", "sd", "lower in", "higher in")
+    lines = []
+    for row in rows:
+        moments = row["difference"]
+        cells = [row["system"], row["minus"], row["at"], row["backend"], row["trials"], str(moments["n"])]
+        cells += [f"{moments['mean']:+.3f}", number(moments["sd"], 3), str(row["lower"]), str(row["higher"])]
+        lines.append(tuple(cells))
+    note = (
+        "Mean and standard deviation (n - 1) of the differences in percent points over pairs of runs on the same data "
+        "with the same seed; lower, higher: in how many pairs the interval leaves zero out."
+    )
+    return Table("Differences over all pairs", columns, tuple(lines), 5, (note,))
+
+
 def _reading(row: Mapping[str, Any]) -> str:
     if row["low"] <= 0 <= row["high"]:
         return "no difference shown"
@@ -140,4 +157,5 @@ def _reading(row: Mapping[str, Any]) -> str:
 
 def _seeds(row: Mapping[str, Any]) -> str:
     one, two = row["seeds"]
-    return str(one) if one == two else f"{one} against {two}"
+    seeds = str(one) if one == two else f"{one} against {two}"
+    return f"{row['data']}: {seeds}" if row.get("data") else seeds

@@ -38,6 +38,11 @@ class View:
     def seed(self) -> int | None:
         return self.results.get("seed")
 
+    @property
+    def repetition(self) -> tuple[str, int | None]:
+        """What tells runs of one system apart: the data they stand on, and the seed of training."""
+        return str(self.data.resolve()) if self.data is not None else "", self.seed
+
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The scored lists, by list, then encoder, then back-end."""

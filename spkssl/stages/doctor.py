@@ -31,9 +31,10 @@ class Finding(NamedTuple):
 
 @click.command()
 @click.option("--quiet", is_flag=True, help="Print only what is wrong.")
-def doctor(quiet: bool) -> None:
+@click.option("--quick", is_flag=True, help="Look at versions only, load no package.")
+def doctor(quiet: bool, quick: bool) -> None:
     """Check Python, packages, threads, disk, GPU and optional programs; exit 2 when something needed is wrong."""
-    findings = list(_examine())
+    findings = list(_examine(quick))
     for finding in findings:
         if finding.wrong or not quiet:
             verdict = "WRONG" if finding.wrong else "ok"
@@ -47,13 +48,13 @@ def doctor(quiet: bool) -> None:
         raise complain("doctor", f"something needed is wrong: {some(wrong)}", "run bash tools/setup.sh")
 
 
-def _examine() -> Iterator[Finding]:
+def _examine(quick: bool) -> Iterator[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     right = (3, 10) <= sys.version_info[:2] <= (3, 13)
     yield Finding("python", python, "" if right else "expected 3.10 to 3.13")
     for name in _NEEDED:
-        yield _package(name)
-    yield _matching_torch()
+        yield _package(name, quick)
+    yield from _matching_torch(quick)
     yield Finding("cpus", str(_cpus()), "")
     threads = os.environ.get("OMP_NUM_THREADS", "")
     too_many = threads.isdigit() and int(threads) > _cpus()
@@ -62,28 +63,34 @@ def _examine() -> Iterator[Finding]:
     yield Finding("disk", f"{free:.0f} GB free here", "less than 1 GB free" if free < 1 else "")
 
 
-def _package(name: str) -> Finding:
+def _package(name: str, quick: bool) -> Finding:
     distribution = _DISTRIBUTION.get(name, name)
     try:
+        if quick:
+            return Finding(distribution, version(distribution), "")
         import_module(name)
         return Finding(distribution, version(distribution), "")
     except PackageNotFoundError:
-        return Finding(distribution, "unknown version", "")
+        return Finding(distribution, "no version", "not installed" if quick else "")
     except (ImportError, OSError) as error:  # torchaudio beside a foreign torch fails with OSError
         return Finding(distribution, "not usable", str(error).splitlines()[0])
 
 
-def _matching_torch() -> Finding:
+def _matching_torch(quick: bool) -> Iterator[Finding]:
+    try:
+        pair = [version(name).split("+")[0] for name in ("torch", "torchaudio")]
+    except PackageNotFoundError:
+        return  # said above already
+    if pair[0] != pair[1]:
+        yield Finding("torchaudio", pair[1], f"must equal torch's version {pair[0]}")
+    if quick:
+        return
     try:
         import torch
-        import torchaudio
     except (ImportError, OSError):
-        return Finding("gpu", "unknown", "")  # said above already
-    pair = [module.__version__.split("+")[0] for module in (torch, torchaudio)]
-    if pair[0] != pair[1]:
-        return Finding("torchaudio", pair[1], f"must equal torch's version {pair[0]}")
+        return
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return Finding("gpu", ", ".join(names) or "none (CPU only)", "")
+    yield Finding("gpu", ", ".join(names) or "none (CPU only)", "")
 
 
 def _cpus() -> int:

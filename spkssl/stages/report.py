@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,8 @@ def view_of(settings: Settings, exp: Path, data: Path | None, rounds: int | None
     """The run as its files say it is; an InputError when a round that there must be is not scored."""
     require([exp], "check --exp")
     results = read_results(exp)
+    if data is None and results.get("data"):
+        data = exp / results["data"]  # where the run's own report found its trials
     scored = list(dict.fromkeys(row["at"] for row in results["results"]))
     numbers = [stage_of(at)["round"] for at in scored]
     order = run_folder.order(max(numbers, default=0) if rounds is None else rounds)
@@ -140,7 +143,8 @@ def _work(settings: Settings, view: View, rounds: int | None) -> dict[str, Any]:
         for at, path in view.labels.items()
     ]
     training = {at: facts for at in view.order if (facts := view.training(at))}
-    add_results(view.exp, rows, {"training": training}, table="clusters")
+    place = os.path.relpath(view.data, view.exp) if view.data is not None else None
+    add_results(view.exp, rows, {"training": training, "data": place}, table="clusters")
     view = view_of(settings, view.exp, view.data, rounds)
     first = [results_table(view), *([cluster_table(view)] if view.clusters else [])]
     last = [trials_table(view, digests(view)), cost_table(view, marked_work(view))]

@@ -38,10 +38,8 @@ def compare_runs(settings: Settings, run: Run, views: Sequence[View], out: Path 
 
     inputs = [path for view in views for path in (view.exp / "results.json", view.exp / "config.yaml") if path.exists()]
     inputs += [view.score_file(row) for view in views for row in view.rows]
-    data = views[0].data
-    if data is not None:
-        known = [compare.speakers_of(data, name) for name in dict.fromkeys(n for view in views for n in view.lists())]
-        inputs += [path for pair in known if pair is not None for path in pair]
+    known = [compare.speakers_of(view.data, name) for view in views if view.data is not None for name in view.lists()]
+    inputs += [path for pair in known if pair is not None for path in pair]
     once(
         run,
         f"report {out}",
@@ -61,12 +59,9 @@ def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[s
     order = max((view.order for view in views), key=len)
     order = list(dict.fromkeys((*order, *(at for view in views for at in view.order))))
     groups = compare.groups(views)
-    data = views[0].data
     rows, notes = [], []
-    if len(groups) > 1 and data is None:
-        notes = ["no --data, so no speakers to draw: differences are left out"]
-    elif len(groups) > 1 and replicates and data is not None:
-        rows, notes = compare.differences(groups, order, data, replicates, settings.seed)
+    if len(groups) > 1 and replicates:
+        rows, notes = compare.differences(groups, order, replicates, settings.seed)
     for note in notes:
         say(note)
     return {
@@ -74,6 +69,7 @@ def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[s
         "spread": compare.spread(groups, order),
         "clusters": compare.cluster_spread(groups, order),
         "differences": rows,
+        "difference_spread": compare.difference_spread(rows),
         "notes": notes,
     }
 

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from spkssl.errors import InputError
-from spkssl.report.compare import groups, spread
+from spkssl.report.compare import difference_spread, groups, spread
 from spkssl.report.run import View
 
 
@@ -37,3 +39,21 @@ def test_configurations_of_one_system_are_not_taken_for_seeds(tmp_path):
 def test_same_seed_twice_is_an_error(tmp_path):
     with pytest.raises(InputError, match="are the same system with the same seed 0"):
         groups([view(tmp_path / "a"), view(tmp_path / "b")])
+
+
+def test_same_seed_on_other_data_is_another_run(tmp_path):
+    views = [replace(view(tmp_path / name), data=tmp_path / f"data-{name}") for name in ("a", "b")]
+    (group,) = groups(views)
+    assert group.runs == views
+
+
+def test_differences_are_averaged_over_pairs_and_clear_ones_counted():
+    key = {"system": "b", "minus": "a", "at": "pretrain", "backend": "cosine", "trials": "easy"}
+    rows = [
+        {**key, "difference": -2.0, "low": -3.0, "high": -1.0},
+        {**key, "difference": 1.0, "low": -1.0, "high": 3.0},
+        {**key, "difference": 4.0, "low": 1.0, "high": 7.0},
+    ]
+    (found,) = difference_spread(rows)
+    assert found["difference"] == {"mean": 1.0, "sd": 3.0, "n": 3}
+    assert (found["lower"], found["higher"]) == (1, 1)

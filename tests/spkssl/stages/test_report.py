@@ -254,7 +254,7 @@ def test_system_against_itself_shows_no_difference(make_run):
 def test_comparison_without_data_says_that_it_leaves_out_differences(four):
     runs, _ = four
     shown = call(*runs)
-    assert "no --data, so no speakers to draw" in shown and "Systems" in shown
+    assert "no differences of runs whose data folder is not known" in shown and "Systems" in shown
 
 
 def test_other_trials_give_a_note_instead_of_a_difference(make_run):
