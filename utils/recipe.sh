@@ -79,6 +79,19 @@ threads() {
 
 spkssl() { "$python" -m spkssl "$@"; }
 
+# A stage that is made in shards: by so many processes here, or by as many jobs of a cluster where the recipe's option
+# `on` says so. Arguments: how many, beginning of the logs' names, the command.
+sharded() {
+  local jobs=$1 log=$2
+  shift 2
+  if [[ ${on:-local} == local || $dry_run == true ]]; then
+    spkssl "$@" --nj "$jobs"
+  else
+    bash "$root/utils/run_jobs.sh" --nj "$jobs" --on "$on" --options "${job_options:-}" --log "$log" \
+      -- "$python" -m spkssl "$@"
+  fi
+}
+
 # A training stage: on several GPUs through torchrun, otherwise one process.
 train() {
   if ((ngpu > 1)); then

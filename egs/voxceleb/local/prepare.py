@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spkssl.cli import run_command
+from spkssl.errors import InputError
 from spkssl.stages.stage import DIRECTORY, Run, marker, once, run_options, say
 
 _ALL = "vox1-o,vox1-o-clean,vox1-e,vox1-e-clean,vox1-h,vox1-h-clean"
@@ -70,8 +71,19 @@ def _work(given: dict[str, Any], nj: int) -> dict[str, Any]:
     )
     with tqdm(unit=" files", desc="decoding", disable=None) as bar:  # None: silent where nobody watches
         counts |= voxceleb.prepare(config, say, bar.update)
+    _check(out)
     say(", ".join(f"{name}: {sum(n.values()) if isinstance(n, dict) else n}" for name, n in counts.items()))
     return {"files": counts}
+
+
+def _check(out: Path) -> None:
+    """What was written is what the stages to come expect; no speaker is on both sides of training and testing."""
+    from spkssl.io.validate import overlap, validate
+
+    problems = [problem for name in _SETS for problem in validate(out / name)]
+    problems = problems or [problem for name in ("dev", "test") for problem in overlap(out / "train", out / name)]
+    if problems:
+        raise InputError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
 
 
 if __name__ == "__main__":
