@@ -1,0 +1,160 @@
+"""The VoxCeleb recipe on tiny corpora in the distributed layouts, run as a user runs it."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spkssl.config import read_yaml
+from spkssl.io.ark import read, read_scp
+from spkssl.io.tables import read_table
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "data.workers=0", "encoder.channels=16", "encoder.aggregation=24", "encoder.embed_dim=16", "encoder.se_channels=4",
+    "encoder.attention_channels=4", "pretrain.loop.batch_size=8", "pretrain.loop.epochs=2", "retrain.loop.batch_size=8",
+    "retrain.loop.epochs=2", "retrain.method.frames=60", "retrain.loop.optim.schedule.warmup_epochs=0",
+    "pretrain.loop.optim.schedule.warmup_epochs=0", "cluster.num_clusters=4", "cluster.min_size=1", "score.bootstrap=20",
+]  # fmt: skip
+METHOD = {
+    "simclr": ["pretrain.method.frames=60"],
+    "dino": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40", "pretrain.method.head.out=32",
+             "pretrain.method.head.hidden=32", "pretrain.method.head.bottleneck=16"],
+    "rdino": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40", "pretrain.method.head.out=32",
+              "pretrain.method.head.hidden=32", "pretrain.method.head.bottleneck=16"],
+    "sdpn": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"],
+    "memo": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"],
+    "lgl": ["pretrain.method.frames=60"],
+    "ssrl": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"],
+}  # fmt: skip
+
+
+class Recipe:
+    def __init__(self, corpora: Path, data: Path, exp: Path, system: str = "simclr") -> None:
+        self.corpora, self.data, self.exp, self.system = corpora, data, exp, system
+
+    def run(self, *options: str, corpora: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        command = ["bash", str(ROOT / "egs/voxceleb/run.sh"), "--system", self.system, "--ngpu", "0", "--nj", "1"]
+        command += ["--data", str(self.data), "--exp", str(self.exp), "--rounds", "1"]
+        if corpora:
+            names = {"vox1": "voxceleb1", "vox2": "voxceleb2", "musan": "musan", "rirs": "RIRS_NOISES", "lists": "lists"}
+            for option, folder in names.items():
+                command += [f"--{option}", str(self.corpora / folder)]
+            command += ["--expect", str(self.corpora / "counts.json")]
+        for setting in (*self._fitting(TINY), *METHOD[self.system]):
+            command += ["--set", setting]
+        environment = {**os.environ, "SPKSSL_PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **(env or {})}
+        return subprocess.run(
+            [*command, *options], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1200
+        )
+
+    def __call__(self, *options: str, corpora: bool = True) -> str:
+        done = self.run(*options, corpora=corpora)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    def _fitting(self, settings: list[str]) -> list[str]:
+        """Without what the system's own encoder, method or schedule does not know."""
+        tree = read_yaml(ROOT / f"egs/voxceleb/conf/{self.system}.yaml")
+        kept = []
+        for setting in settings:
+            key = setting.split("=")[0].split(".")
+            section = tree
+            for part in key[:-1]:
+                section = (section or {}).get(part)
+            if "warmup_epochs" not in key or key[-1] in (section or {}):
+                kept.append(setting)
+        return kept
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory) -> Path:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg here: it makes the m4a files")
+    spec = importlib.util.spec_from_file_location("voxceleb_corpora", ROOT / "tests/voxceleb_corpora.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.make(tmp_path_factory.mktemp("corpora"))
+
+
+@pytest.fixture(scope="session")
+def data(corpora, tmp_path_factory) -> Path:
+    """Stages 1 and 2, once for all tests."""
+    folder = tmp_path_factory.mktemp("voxceleb") / "data"
+    Recipe(corpora, folder, folder.parent / "none")("--stop-stage", "2")
+    return folder
+
+
+def whole(recipe: Recipe) -> None:
+    """Stages 3 to 8; another clustering alone; then nothing is left to do, without the corpora as well."""
+    recipe("--stage", "3", corpora=False)
+    rows = json.loads((recipe.exp / "results.json").read_text())["results"]
+    found = {(row["at"], row["trials"]) for row in rows if row["backend"] == "cosine"}
+    lists = {"dev", "vox1-o", "vox1-o-clean", "vox1-e", "vox1-e-clean", "vox1-h", "vox1-h-clean"}
+    assert found >= {(at, name) for at in ("untrained", "pretrain", "round1") for name in lists}
+    assert {row["labels_used"] for row in rows if row["at"] == "round1"} == {"pseudo"}
+    again = recipe()
+    assert "done in" not in again and "not done yet" not in again, again
+    redone = recipe("--stage", "5", "--stop-stage", "5", "--cluster", "hdbscan", corpora=False)
+    assert "cluster pretrain: " in redone and "done in" in redone and "stage 6" not in redone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["simclr", "dino", "rdino", "sdpn", "memo", "lgl", "ssrl"])
+def test_whole_recipe_for_a_system(corpora, data, tmp_path, system):
+    if not (ROOT / f"egs/voxceleb/conf/{system}.yaml").exists():
+        pytest.skip(f"no {system} here")
+    whole(Recipe(corpora, data, tmp_path / "exp", system))
+
+
+def test_stage_one_and_two_leave_valid_sets_and_are_not_repeated(corpora, data, tmp_path):
+    for name in ("train", "dev", "test", "noise"):
+        assert read_scp(data / name / "feats.scp").keys() == read_table(data / name / "wav.scp").keys()
+    again = Recipe(corpora, data, tmp_path / "exp")("--stop-stage", "2")
+    assert again.count("up to date") == 5 and "done in" not in again
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_gives_the_same_data(corpora, data, tmp_path):
+    other = tmp_path / "data"
+    Recipe(corpora, other, tmp_path / "exp")("--stop-stage", "2", "--nj", "4")
+    for name in ("train", "dev", "test"):
+        one, four = (read_scp(folder / name / "feats.scp") for folder in (data, other))
+        assert one.keys() == four.keys()
+        assert all(np.array_equal(read(one[utt]), read(four[utt])) for utt in one)
+        for table in ("utt2spk", "utt2dur", "utt2num_frames", "spk2utt"):
+            assert (data / name / table).read_bytes() == (other / name / table).read_bytes()
+    assert (data / "dev/trials/dev").read_bytes() == (other / "dev/trials/dev").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lists", "/nowhere"], "spkssl: error: /nowhere/veri_test.txt: no such file (the list vox1-o); fetch it"),
+        (["--vox2", "/nowhere"], "spkssl: error: /nowhere: no such folder; unpack vox2_dev_aac.zip to voxceleb2/dev"),
+        (["--expect", "published"], "expected 37720 trials with 18860 targets"),
+        (["--lists", ""], "run.sh: stage 1 needs --lists, the folder of the unpacked corpus (see --help)"),
+    ],
+)
+def test_what_is_wrong_with_the_corpora_is_said_in_one_line(corpora, tmp_path, options, message):
+    done = Recipe(corpora, tmp_path / "data", tmp_path / "exp").run("--stop-stage", "1", *options)
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if not line.startswith("run.sh: failed in stage 1")]
+    assert len(said) == 1 and message in said[0], done.stderr
+
+
+def test_without_ffmpeg_stage_one_says_so(corpora, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "dirname", "sed", "grep", "cut", "tr", "nproc", "date", "cat", "sha256sum", "git", "env"):
+        if found := shutil.which(name):
+            (programs / name).symlink_to(found)
+    recipe = Recipe(corpora, tmp_path / "data", tmp_path / "exp")
+    done = recipe.run("--stop-stage", "1", env={"PATH": str(programs)})
+    assert done.returncode == 2 and "ffmpeg: is not installed, and m4a needs it; install it" in done.stderr
