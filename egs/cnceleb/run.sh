@@ -46,6 +46,9 @@ training=(--input "$input" --ngpu "$ngpu")
 threads "$(nproc)"
 
 if stage 1 prepare; then
+  for name in cnceleb1 cnceleb2 musan rirs; do
+    [[ -n ${!name} ]] || die "stage 1 needs --$name, the folder of the unpacked corpus (see --help)"
+  done
   "$python" "$here/local/prepare.py" --cnceleb1 "$cnceleb1" --cnceleb2 "$cnceleb2" --musan "$musan" --rirs "$rirs" \
     --out "$data" --join "$join" --expect "$expect" --nj "$nj" "${how[@]}"
   if [[ $dry_run == false ]]; then
@@ -66,8 +69,8 @@ fi
 
 if stage 4 extract; then
   spkssl extract "${common[@]}" --at pretrain --sets train,test --ngpu "$ngpu"
-  spkssl extract "${common[@]}" --at untrained --sets train,test
-  spkssl extract "${common[@]}" --at fbank_stats --sets train,test
+  spkssl extract "${common[@]}" --at untrained --sets test --ngpu "$ngpu"
+  spkssl extract "${common[@]}" --at fbank_stats --sets test
 fi
 
 if stage 5 cluster; then

@@ -95,6 +95,8 @@ def test_preparing_again_gives_the_same_bytes(corpora, tmp_path):
 def test_a_corpus_that_is_not_there_stops_with_its_name(corpora, tmp_path):
     done = recipe(corpora, tmp_path, "--stop-stage", "1", "--cnceleb2", str(tmp_path / "nowhere"))
     assert done.returncode == 2 and f"{tmp_path / 'nowhere'}: no such folder" in done.stderr
+    done = recipe(corpora, tmp_path, "--stop-stage", "1", "--musan", "")
+    assert done.returncode == 2 and "stage 1 needs --musan" in done.stderr
     done = recipe(corpora, tmp_path, "--stop-stage", "1", "--expect", "published")
     assert done.returncode == 2 and "3 speakers instead of 797" in done.stderr
 
