@@ -52,7 +52,9 @@ def run_command(command: click.Command) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = error.filename or "disk"
-        click.echo(f"spkssl: error: {where}: {error.strerror}; free some space, then the same command goes on", err=True)
+        click.echo(
+            f"spkssl: error: {where}: {error.strerror}; free some space, then the same command goes on", err=True
+        )
         sys.exit(2)
     except click.Abort:
         click.echo("spkssl: interrupted; the same command goes on from here", err=True)

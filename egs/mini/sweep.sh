@@ -32,7 +32,7 @@ run() { # system, data seed, seed
   options+=(--stage "$stage" --stop-stage "$stop_stage" --rounds "$rounds")
   if [[ -n $every ]]; then mapfile -t -O "${#options[@]}" options <<<"$every"; fi
   log "begin $1, corpus $2, seed $3"
-  bash "$here/run.sh" "${options[@]}" >"$out/$1-d$2-s$3.log" 2>&1 || die "$1, corpus $2, seed $3 failed: see $out/$1-d$2-s$3.log"
+  bash "$here/run.sh" "${options[@]}" >"$out/$1-d$2-s$3.log" 2>&1 || die "failed: see $out/$1-d$2-s$3.log"
   log "end   $1, corpus $2, seed $3"
 }
 every=$(printf '%s\n' "${settings[@]}") # an array cannot be exported
@@ -41,8 +41,8 @@ export here out recipe reference stage stop_stage rounds every
 
 for data_seed in $data_seeds; do # corpora and features first: the runs share them
   first=${systems%% *}
-  bash "$here/run.sh" --system "$first" --data "$out/data-$data_seed" --data-seed "$data_seed" --nj "$jobs" --stop-stage 2 \
-    >"$out/data-$data_seed.log" 2>&1
+  options=(--system "$first" --data "$out/data-$data_seed" --data-seed "$data_seed" --nj "$jobs" --stop-stage 2)
+  bash "$here/run.sh" "${options[@]}" >"$out/data-$data_seed.log" 2>&1
 done
 for data_seed in $data_seeds; do
   for seed in $seeds; do

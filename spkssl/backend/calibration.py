@@ -56,7 +56,7 @@ def fit_calibration(
 ) -> Calibration:
     """Minimise the prior-weighted cross-entropy (Cllr where the prior is 1/2) by Newton's method; it is convex.
 
-      prior mean_tar softplus(-(llr + logit prior)) + (1 - prior) mean_non softplus(llr + logit prior) + ridge/2 |w|^2
+    prior mean_tar softplus(-(llr + logit prior)) + (1 - prior) mean_non softplus(llr + logit prior) + ridge/2 |w|^2
     """
     f = _columns(features, len(names))
     is_target = np.asarray(is_target, bool)

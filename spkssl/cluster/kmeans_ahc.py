@@ -41,9 +41,7 @@ class KmeansAhc:
         if config.linkage == "average":
             x = unit_rows(x)
         number = max(min(config.micro, round(config.micro_share * len(x))), self.num_clusters)
-        first = kmeans.Config(
-            metric="euclidean", init="random", restarts=config.restarts, iterations=config.iterations
-        )
+        first = kmeans.Config(metric="euclidean", init="random", restarts=config.restarts, iterations=config.iterations)
         micro = micro_clusters(x, number, rng, first)
         centres = unit_rows(micro.centres) if config.linkage == "average" else micro.centres
         merges = tree(centres, config.linkage, micro.sizes if config.weighted else None)

@@ -1,7 +1,7 @@
 """VoxCeleb1 and 2 as distributed: folders, names, and how much there must be of each part.
 
-    voxceleb1/{dev,test}/wav/id10270/5r0dWxy17C8/00001.wav     or both parts together in voxceleb1/wav
-    voxceleb2/{dev,test}/aac/id00017/01dfn2spqyE/00001.m4a
+voxceleb1/{dev,test}/wav/id10270/5r0dWxy17C8/00001.wav     or both parts together in voxceleb1/wav
+voxceleb2/{dev,test}/aac/id00017/01dfn2spqyE/00001.m4a
 """
 
 from __future__ import annotations

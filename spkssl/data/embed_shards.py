@@ -74,7 +74,9 @@ def merge(shards: Sequence[Shard], scp: Path) -> tuple[int, int]:
     """Write the set's archive, sorted by utterance, from finished shards; how many embeddings and their dimension."""
     missing = [str(shard.job) for shard in shards if not shard.finished()]
     if missing:
-        raise complain(scp.parent, f"shards not finished: {', '.join(missing)} of {len(shards)}", "run their jobs again")
+        raise complain(
+            scp.parent, f"shards not finished: {', '.join(missing)} of {len(shards)}", "run their jobs again"
+        )
     places = {utt: place for shard in shards for utt, place in read_scp(shard.scp).items()}
     reader = Reader()
     count = write_ark(scp.with_suffix(".ark"), scp, ((utt, reader.read(places[utt])) for utt in sorted(places)))

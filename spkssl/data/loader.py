@@ -138,9 +138,7 @@ class Loader:
     def _material(self, view: ViewSpec, names: Sequence[tuple[int, ...]]) -> Material:
         augmenter = self._augmenters[view.name]
         profiles = 1 + max(view.profile_of(i) for i in range(view.count))
-        drawn = [
-            augmenter.planner.uniforms(rng.numpy(self._seed, "aug", *name, view.name), profiles) for name in names
-        ]
+        drawn = [augmenter.planner.uniforms(rng.numpy(self._seed, "aug", *name, view.name), profiles) for name in names]
         plans = augmenter.plan(np.concatenate(drawn))  # row b * profiles + p
         row = np.arange(len(names))[:, None] * profiles + [view.profile_of(i) for i in range(view.count)]
         crop = np.tile([view.crop_of(i) for i in range(view.count)], len(names))

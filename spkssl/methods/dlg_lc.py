@@ -88,9 +88,7 @@ class DlgLc(Hooks):
         }
         return Step(loss, scalars, {"loss": losses.detach(), "accepted": keep, "label": label})
 
-    def _correct(
-        self, batch: Batch, cosine: Tensor, losses: Tensor, keep: Tensor, m: float
-    ) -> tuple[Tensor, Tensor]:
+    def _correct(self, batch: Batch, cosine: Tensor, losses: Tensor, keep: Tensor, m: float) -> tuple[Tensor, Tensor]:
         """The loss, and the label each sample teaches (B,)."""
         with torch.no_grad():
             clean = self.classifier(self.encoder(batch.views["clean"][:, 0]))  # (B, K)

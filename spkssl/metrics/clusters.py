@@ -66,9 +66,7 @@ def mutual_information(classes: ArrayLike | Contingency, clusters: ArrayLike | N
     return max(0.0, float((p * np.log(ratio)).sum()))
 
 
-def nmi(
-    classes: ArrayLike | Contingency, clusters: ArrayLike | None = None, average: str = "arithmetic"
-) -> float:
+def nmi(classes: ArrayLike | Contingency, clusters: ArrayLike | None = None, average: str = "arithmetic") -> float:
     """Mutual information over a mean (a name in `AVERAGES`) of the two entropies."""
     table = contingency(classes, clusters)
     mean = AVERAGES[choose("NMI average", average, AVERAGES)]

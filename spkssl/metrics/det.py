@@ -33,9 +33,7 @@ class Det:
     y: NDArray  # probit of p_miss
 
 
-def det_points(
-    targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None, limit: int | None = None
-) -> Det:
+def det_points(targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None, limit: int | None = None) -> Det:
     """The turning points of the staircase; with `limit`, at most that many, spread evenly over the drawn curve."""
     scores = order(targets, nontargets)
     curve = staircase(scores)

@@ -19,9 +19,7 @@ class ErrorPoint(NamedTuple):
     threshold: float  # accept iff score >= threshold
 
 
-def eer(
-    targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None, definition: str = "staircase"
-) -> ErrorPoint:
+def eer(targets: ArrayLike | Ordered, nontargets: ArrayLike | None = None, definition: str = "staircase") -> ErrorPoint:
     """Equal error rate in 0..1 and a score near which it is reached; `definition` is a name in `EER`.
 
     `nontargets` may be the boolean mask of the targets among `targets`.

@@ -102,7 +102,9 @@ def differences(
                 if one is None or two is None:
                     continue
                 if first.data is None:
-                    notes.append("no differences of runs whose data folder is not known: give --data, or report each run first")
+                    notes.append(
+                        "no differences of runs whose data folder is not known: give --data, or report each run first"
+                    )
                     continue
                 found = _difference(first.score_file(one), second.score_file(two), first.data, trials, replicates, seed)
                 if isinstance(found, str):
@@ -141,9 +143,7 @@ def speakers_of(data: Path, trials: str) -> tuple[Path, Path] | None:
     return next(((found[0], table) for table in tables if table.exists()), None)
 
 
-def _difference(
-    first: Path, second: Path, data: Path, name: str, replicates: int, seed: int
-) -> dict[str, Any] | str:
+def _difference(first: Path, second: Path, data: Path, name: str, replicates: int, seed: int) -> dict[str, Any] | str:
     known = speakers_of(data, name)
     if known is None:
         return f"{name}: no list of this name with a table of speakers below {data}, so no differences"

@@ -34,7 +34,9 @@ class _Piece(NamedTuple):
 @settings_options
 @run_options
 @folder_options
-@click.option("--at", default="pretrain", show_default=True, help="pretrain, round<r>, supervised, untrained, fbank_stats.")
+@click.option(
+    "--at", default="pretrain", show_default=True, help="pretrain, round<r>, supervised, untrained, fbank_stats."
+)
 @click.option("--sets", default="train,dev,test", show_default=True, help="Names of data directories, comma separated.")
 @click.option("--ngpu", type=click.IntRange(0), default=0, help="0: CPU. Shards take the GPUs in turn.")
 @click.option("--nj", type=click.IntRange(1), default=1, show_default=True, help="Processes; never changes a byte.")
@@ -48,7 +50,9 @@ def extract(
         scp = embeddings_of(exp, at, name)
         section = {"extract": settings.section("extract")}
         if at == UNTRAINED:  # made here, from what decides an encoder's first weights
-            section |= {key: settings.section(key) for key in ("encoder", "frontend", "features")} | {"seed": settings.seed}
+            section |= {key: settings.section(key) for key in ("encoder", "frontend", "features")} | {
+                "seed": settings.seed
+            }
         encoder = [] if at in (STATS, UNTRAINED) else [encoder_of(exp, at)]
         feats = data / name / "feats.scp"
         inputs = [*encoder, feats, *made_by(data / name, "features")]

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from spkssl import dist, rng
 from spkssl.contract import Batch, Method, Progress, Step
-from spkssl.errors import InputError
 from spkssl.data.loader import Loader
+from spkssl.errors import InputError
 from spkssl.io.atomic import write_text
 from spkssl.nn.sync_norm import convert_sync
 from spkssl.training import checkpoint, log

@@ -20,7 +20,8 @@ TINY = [
     "data.workers=0", "encoder.channels=16", "encoder.aggregation=24", "encoder.embed_dim=16", "encoder.se_channels=4",
     "encoder.attention_channels=4", "pretrain.loop.batch_size=8", "pretrain.loop.epochs=2", "retrain.loop.batch_size=8",
     "retrain.loop.epochs=2", "retrain.method.frames=60", "retrain.loop.optim.schedule.warmup_epochs=0",
-    "pretrain.loop.optim.schedule.warmup_epochs=0", "cluster.num_clusters=4", "cluster.min_size=1", "score.bootstrap=20",
+    "pretrain.loop.optim.schedule.warmup_epochs=0", "cluster.num_clusters=4", "cluster.min_size=1",
+    "score.bootstrap=20",
 ]  # fmt: skip
 METHOD = {
     "simclr": ["pretrain.method.frames=60"],
@@ -39,11 +40,19 @@ class Recipe:
     def __init__(self, corpora: Path, data: Path, exp: Path, system: str = "simclr") -> None:
         self.corpora, self.data, self.exp, self.system = corpora, data, exp, system
 
-    def run(self, *options: str, corpora: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    def run(
+        self, *options: str, corpora: bool = True, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
         command = ["bash", str(ROOT / "egs/voxceleb/run.sh"), "--system", self.system, "--ngpu", "0", "--nj", "1"]
         command += ["--data", str(self.data), "--exp", str(self.exp), "--rounds", "1"]
         if corpora:
-            names = {"vox1": "voxceleb1", "vox2": "voxceleb2", "musan": "musan", "rirs": "RIRS_NOISES", "lists": "lists"}
+            names = {
+                "vox1": "voxceleb1",
+                "vox2": "voxceleb2",
+                "musan": "musan",
+                "rirs": "RIRS_NOISES",
+                "lists": "lists",
+            }
             for option, folder in names.items():
                 command += [f"--{option}", str(self.corpora / folder)]
             command += ["--expect", str(self.corpora / "counts.json")]

@@ -25,9 +25,9 @@ from spkssl.audio.synth.filters import (
     unit_rms,
 )
 from spkssl.audio.synth.prosody import melody
-from spkssl.audio.synth.variation import Variation
 from spkssl.audio.synth.speaker import Speaker, State
 from spkssl.audio.synth.syllables import draw_phones, segment
+from spkssl.audio.synth.variation import Variation
 
 Array = NDArray[np.float64]
 Wave = NDArray[np.float32]
@@ -174,5 +174,3 @@ def _overlap_add(spectra: Spectra) -> Wave:
     for hop in range(hops):
         out[hop : hop + count] += pieces[:, hop]
     return out.ravel()
-
-

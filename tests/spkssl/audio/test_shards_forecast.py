@@ -53,6 +53,8 @@ def test_stage_says_what_it_takes_and_refuses_a_small_disk(data, monkeypatch):
     assert f"features {data}: about 0 s and 314 kB of disk" in done.output
     usage = shutil.disk_usage("/")._replace(free=100_000)
     monkeypatch.setattr(forecast.shutil, "disk_usage", lambda path: usage)
-    what = r"the disk is too small \(got 100 kB free, expected 314 kB\); choose another disk by --out, or --compress kaldi"
+    what = (
+        r"the disk is too small \(got 100 kB free, expected 314 kB\); choose another disk by --out, or --compress kaldi"
+    )
     with pytest.raises(InputError, match=what):
         CliRunner().invoke(features, ["--data", str(data), "--force"], catch_exceptions=False)

@@ -23,9 +23,7 @@ def test_kaldi_agrees_on_its_own_energies(golden):
         np.testing.assert_array_equal(voiced(torch.from_numpy(mfcc[utt][:, 0])).numpy(), want)
 
 
-@pytest.mark.parametrize(
-    ("proportion", "context", "want"), [(0.6, 0, [0, 1, 0, 1, 1]), (0.12, 2, [1, 1, 1, 1, 1])]
-)
+@pytest.mark.parametrize(("proportion", "context", "want"), [(0.6, 0, [0, 1, 0, 1, 1]), (0.12, 2, [1, 1, 1, 1, 1])])
 def test_context_and_proportion(proportion, context, want):
     config = VadConfig(5.5, 0.5, proportion, context)  # threshold 5.5 + 16 / 2 = 13.5
     assert voiced(torch.tensor([10.0, 20, 10, 20, 20]), config).long().tolist() == want

@@ -9,10 +9,10 @@ from spkssl.backend.class_stats import stats_of
 from spkssl.backend.cosine import Cosine
 from spkssl.backend.kaldi_files import read_plda, write_plda
 from spkssl.backend.lda import Affine, compute_lda
-from spkssl.backend.pool import Request, make_pool
 from spkssl.backend.plda import Config, Plda
 from spkssl.backend.plda_em import train_plda
 from spkssl.backend.plda_model import PldaModel
+from spkssl.backend.pool import Request, make_pool
 from spkssl.backend.vectors import length_normalise, mean_of
 from spkssl.io.tables import read_lists
 from spkssl.io.trials import Trials

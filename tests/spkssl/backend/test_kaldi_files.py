@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from spkssl.backend.kaldi_files import (
-    read_lda, read_matrix, read_plda, read_vector, write_array, write_lda, write_plda,
+    read_lda,
+    read_matrix,
+    read_plda,
+    read_vector,
+    write_array,
+    write_lda,
+    write_plda,
 )  # fmt: skip
 from spkssl.backend.lda import Affine
 from spkssl.backend.plda_model import PldaModel

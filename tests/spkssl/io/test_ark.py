@@ -195,7 +195,7 @@ def test_pickle_inside_an_archive_is_not_unpickled(tmp_path):
 @pytest.mark.parametrize("text", ["[ 0 0.5 ]", "[ 1e-05 2 ]", "[\n  0 0.5\n  1 2 ]"])
 def test_text_of_which_the_first_number_has_no_point_is_float(tmp_path, text):
     (tmp_path / "a.ark").write_text(f"k  {text}\n")
-    (key, array), = ark.read_ark(tmp_path / "a.ark")
+    ((key, array),) = ark.read_ark(tmp_path / "a.ark")
     assert array.dtype == np.float32 and array.ravel()[-1] in (0.5, 2)
 
 
@@ -234,7 +234,7 @@ def test_compression_is_as_exact_as_kaldis(tmp_path, compress, name):
 def test_fixed_ranges_clip_instead_of_wrapping(tmp_path, compress, low, high):
     values = np.array([[low - 10.0, low, (low + high) // 2, high, high + 10.0]], np.float32)
     ark.write_ark(tmp_path / "a.ark", None, {"a": values}, compress)
-    (_, got), = ark.read_ark(tmp_path / "a.ark")
+    ((_, got),) = ark.read_ark(tmp_path / "a.ark")
     np.testing.assert_allclose(got[0], values[0].clip(low, high), atol=(high - low) * 1e-4)
 
 

@@ -19,9 +19,7 @@ def mixture(weights, means, stds):
     return Mixture(*(torch.tensor(part, dtype=D) for part in (weights, means, stds)))
 
 
-@pytest.mark.parametrize(
-    ("threshold", "kept", "loss"), [(1, 2, 0.75), (3, 3, 1.333333), (1000, 4, 2.5), (0.1, 0, 0.0)]
-)
+@pytest.mark.parametrize(("threshold", "kept", "loss"), [(1, 2, 0.75), (3, 3, 1.333333), (1000, 4, 2.5), (0.1, 0, 0.0)])
 def test_gate_keeps_losses_up_to_and_including_the_threshold(threshold, kept, loss):
     mask = keep_below(LOSSES, threshold)
     assert int(mask.sum()) == kept

@@ -12,9 +12,7 @@ D = torch.float64
 
 def two_normals(seed=0, counts=(7000, 3000), means=(-3.0, 1.5), stds=(1.5, 0.7)):
     rng = np.random.default_rng(seed)
-    return torch.from_numpy(
-        np.concatenate([rng.normal(m, s, n) for n, m, s in zip(counts, means, stds, strict=True)])
-    )
+    return torch.from_numpy(np.concatenate([rng.normal(m, s, n) for n, m, s in zip(counts, means, stds, strict=True)]))
 
 
 def mixture(weights, means, stds):

@@ -4,8 +4,8 @@ import sys
 import traceback
 from pathlib import Path
 
-import toy
 import torch
+import toy
 
 from spkssl import dist
 

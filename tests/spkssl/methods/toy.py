@@ -21,7 +21,19 @@ from spkssl.contract import Facts, Method
 from spkssl.data.dataset import Utterances
 from spkssl.data.loader import Loader
 from spkssl.methods import (
-    METHODS, aam, aamsupcon, dino, dlg_lc, lgl, make_method, memo, moco, rdino, sdpn, simclr, ssrl
+    METHODS,
+    aam,
+    aamsupcon,
+    dino,
+    dlg_lc,
+    lgl,
+    make_method,
+    memo,
+    moco,
+    rdino,
+    sdpn,
+    simclr,
+    ssrl,
 )  # fmt: skip
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import Embedder, make_embedder
@@ -71,7 +83,9 @@ TINY: dict[str, Tiny] = {
     # KoLeo looks for neighbours among a rank's own rows; "gathered" looks among all.
     "sdpn": Tiny(sdpn.Config(**_SDPN), same_on_ranks=False),
     "sdpn gathered": Tiny(sdpn.Config(koleo_gather=True, dimension="fro", **_SDPN)),
-    "sdpn frozen": Tiny(sdpn.Config(prototypes="frozen", koleo=0.0, dimension="off", dimension_on="embedding", **_SDPN)),
+    "sdpn frozen": Tiny(
+        sdpn.Config(prototypes="frozen", koleo=0.0, dimension="off", dimension_on="embedding", **_SDPN)
+    ),
     # The contrastive term sees a rank's own rows; without it the ranks agree with one process.
     "memo": Tiny(memo.Config(contrastive_base=1.0, stop=StopConfig(latest=0.67), **_MEMO), same_on_ranks=False),
     "memo gradient": Tiny(
@@ -83,8 +97,14 @@ TINY: dict[str, Tiny] = {
     "aamsupcon": Tiny(aamsupcon.Config(frames=16, scale=16.0, temperature=0.2), labels=True),
     "aamsupcon margin": Tiny(  # SupMarginCon, attention trained too
         aamsupcon.Config(
-            frames=16, scale=16.0, temperature=0.2, margin_mode="num", attention=True, attention_scale=4.0,
-            attention_gradient=True, balance=True,
+            frames=16,
+            scale=16.0,
+            temperature=0.2,
+            margin_mode="num",
+            attention=True,
+            attention_scale=4.0,
+            attention_gradient=True,
+            balance=True,
         ),
         labels=True,
     ),
@@ -98,9 +118,7 @@ TINY: dict[str, Tiny] = {
     "lgl threshold": Tiny(lgl.Config(frames=16, scale=16.0, ungated_epochs=0, thresholds=(7.0,)), labels=True),
     "lgl gmm": Tiny(lgl.Config(frames=16, scale=16.0, gate="gmm", ungated_epochs=1, mixture=_ANY_FIT), labels=True),
     "dlg_lc": Tiny(
-        dlg_lc.Config(
-            frames=16, scale=16.0, ungated_epochs=1, uncorrected_epochs=2, temperature=0.1, mixture=_ANY_FIT
-        ),
+        dlg_lc.Config(frames=16, scale=16.0, ungated_epochs=1, uncorrected_epochs=2, temperature=0.1, mixture=_ANY_FIT),
         labels=True,
     ),
     # Its first centroids are random: votes come late. The others vote after every epoch.

@@ -7,9 +7,7 @@ from spkssl.errors import InputError
 from spkssl.nn.ecapa import LAYOUTS, Ecapa, EcapaConfig, Gate, Res2
 
 TAO = {"aggregation": 1536, "attention_channels": 256, "embed_norm": True}
-MINI = EcapaConfig(
-    channels=64, aggregation=128, embed_dim=96, se_channels=16, attention_channels=16, scale=4, stride=2
-)
+MINI = EcapaConfig(channels=64, aggregation=128, embed_dim=96, se_channels=16, attention_channels=16, scale=4, stride=2)
 
 
 def small(**changes) -> EcapaConfig:

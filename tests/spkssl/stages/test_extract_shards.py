@@ -63,7 +63,10 @@ def test_jobs_give_the_bytes_that_one_process_gives(call, tmp_path):
 def test_processes_give_the_bytes_that_one_process_gives(call, tmp_path):
     call("whole"), call("four", "--nj", "4")
     assert result(tmp_path, "four") == result(tmp_path, "whole")
-    assert sorted(path.name for path in (tmp_path / "four/pretrain/emb/dev").iterdir()) == ["xvector.ark", "xvector.scp"]
+    assert sorted(path.name for path in (tmp_path / "four/pretrain/emb/dev").iterdir()) == [
+        "xvector.ark",
+        "xvector.scp",
+    ]
 
 
 def test_more_jobs_than_batches_leave_some_with_nothing(call, tmp_path):

@@ -77,7 +77,9 @@ def test_work_that_fails_leaves_no_marker_and_a_log_that_says_so(tmp_path):
         piece(tmp_path, Run(force=True), work=fail, log=log)
     assert not marker(tmp_path, "double").exists()
     lines = log.read_text().splitlines()
-    assert lines[0].startswith("# spkssl") and "InputError: in: broken" in lines and lines[-1].startswith("# failed after")
+    assert (
+        lines[0].startswith("# spkssl") and "InputError: in: broken" in lines and lines[-1].startswith("# failed after")
+    )
 
 
 def test_work_that_forgets_its_output_is_our_defect(tmp_path):
