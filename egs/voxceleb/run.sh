@@ -34,7 +34,7 @@ ngpu=1                  # GPUs to train on; 0: CPU
 seed=0                  # seed of training
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
-rounds=2                # rounds of retraining on pseudo labels
+rounds=""               # rounds of retraining on pseudo labels; empty: the system's own
 backend=""              # back-ends, comma separated; empty: the system's own
 input=feats             # what training reads: feats or wave
 reference=false         # flag: also train the supervised reference, which uses labels
@@ -55,6 +55,7 @@ if [[ $quarantine == true ]]; then without=(--quarantine); fi
 shards=$((ngpu > 1 ? ngpu : 1)) # of extraction: one for each GPU
 if [[ $on != local ]]; then shards=$nj; fi
 threads "$(nproc)"
+rounds=${rounds:-$(spkssl setting retrain.rounds --default 2 --config "$here/conf/$system.yaml" "${settings[@]}")}
 
 if stage 1 prepare; then
   for name in vox1 vox2 musan rirs lists; do

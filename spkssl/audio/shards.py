@@ -160,7 +160,7 @@ def make_shards(shards: list[Shard], force: bool = False) -> None:
 
 
 def forecast(todo: list[Shard]) -> Forecast | None:
-    """What these shards take, each in a process of its own, told from the first utterances; None if that is little."""
+    """What these shards take, a process for each, told from the first utterances; None if that is little."""
     total = sum(len(shard.sources) for shard in todo)
     if total < _LONG:
         return None
