@@ -19,20 +19,23 @@ ROOT = Path(__file__).parents[2]
 TINY = [
     "data.workers=0", "encoder.channels=16", "encoder.aggregation=24", "encoder.embed_dim=16", "encoder.se_channels=4",
     "encoder.attention_channels=4", "pretrain.loop.batch_size=8", "pretrain.loop.epochs=2", "retrain.loop.batch_size=8",
-    "retrain.loop.epochs=2", "retrain.method.frames=60", "retrain.loop.optim.schedule.warmup_epochs=0",
+    "retrain.loop.epochs=2", "retrain.loop.optim.schedule.warmup_epochs=0",
     "pretrain.loop.optim.schedule.warmup_epochs=0", "cluster.num_clusters=4", "cluster.min_size=1",
     "score.bootstrap=20",
 ]  # fmt: skip
+HEAD = [f"pretrain.method.head.{size}" for size in ("out=32", "hidden=32", "bottleneck=16", "wide=32")]
+VIEWS = ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"]
+AAM = ["retrain.method.frames=60"]
 METHOD = {
-    "simclr": ["pretrain.method.frames=60"],
-    "dino": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40", "pretrain.method.head.out=32",
-             "pretrain.method.head.hidden=32", "pretrain.method.head.bottleneck=16"],
-    "rdino": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40", "pretrain.method.head.out=32",
-              "pretrain.method.head.hidden=32", "pretrain.method.head.bottleneck=16"],
-    "sdpn": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"],
-    "memo": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"],
-    "lgl": ["pretrain.method.frames=60"],
-    "ssrl": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40"],
+    "simclr": ["pretrain.method.frames=60", *AAM],
+    "dino": [*VIEWS, *HEAD, *AAM],
+    "rdino": [*VIEWS, *HEAD, *AAM],
+    "sdpn": [*VIEWS, *AAM],
+    "memo": [*VIEWS, *AAM],
+    "lgl": ["pretrain.method.frames=60", *AAM],
+    "ssrl": [*VIEWS, *HEAD, "retrain.method.student_frames=60", "retrain.method.teacher_frames=80",
+             "retrain.method.fixed_epochs=1", "retrain.method.queue=1",
+             "retrain.loop.optim.schedule.first_epochs=1"],
 }  # fmt: skip
 
 
