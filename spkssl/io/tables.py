@@ -76,7 +76,7 @@ def _write(path: str | Path, records: Iterable[tuple[str, str]]) -> None:
         for key, rest in records:
             if not _is_word(key):
                 raise complain(path, f"{key!r} cannot be a key", "keys are not empty and have no white space")
-            if not rest.strip() or "\n" in rest or "\r" in rest:
+            if not rest.encode().strip() or "\n" in rest or "\r" in rest:
                 raise complain(path, f"the value of {key} cannot be written (got {rest!r}, expected one line)")
             file.write(f"{key} {rest}\n")
 
