@@ -3,7 +3,7 @@
 #
 #   bash egs/mini/run.sh                              # DINO, two rounds of pseudo labels, in minutes on two cores
 #   bash egs/mini/run.sh --system simclr              # another system: any egs/mini/conf/<system>.yaml
-#   bash egs/mini/run.sh --stage 5 --stop-stage 7 --cluster ahc --num-clusters 120
+#   bash egs/mini/run.sh --stage 5 --stop-stage 7 --cluster kmeans --num-clusters 150
 #
 # What is done already is skipped; what was killed goes on. Results: egs/mini/RESULTS.md
 # shellcheck source=../../utils/recipe.sh disable=SC2034
