@@ -26,8 +26,9 @@ def test_pretraining_killed_in_the_middle_ends_as_if_it_had_not_been(recipe, sys
     assert rows[0] == rows[1]
 
 
-def test_kills_in_features_extraction_and_retraining_leave_no_trace(recipe, data_copy):
-    whole, killed = recipe("simclr", "whole"), recipe("simclr", "killed", data_copy)
+@pytest.mark.parametrize("system", BASES)
+def test_kills_in_features_extraction_and_retraining_leave_no_trace(recipe, data_copy, system):
+    whole, killed = recipe(system, "whole"), recipe(system, "killed", data_copy)
     whole("--stage", "2", "--stop-stage", "6", "--rounds", "1", "--no-reference")
     killed.kill_when(data_copy / "train/feats", "--stage", "2", "--stop-stage", "2")
     killed("--stage", "2", "--stop-stage", "3")
