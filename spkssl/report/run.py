@@ -29,10 +29,11 @@ class View:
     labels: Mapping[str, Path]  # encoder -> utt2cluster that its embeddings led to
     reference: Path | None = None  # true labels of the training set
     data: Path | None = None
+    called: str = ""  # what a comparison names it; empty: its system
 
     @property
     def name(self) -> str:
-        return str(self.results.get("system") or self.exp.name)
+        return self.called or str(self.results.get("system") or self.exp.name)
 
     @property
     def seed(self) -> int | None:

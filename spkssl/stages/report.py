@@ -22,7 +22,7 @@ from spkssl.stages.stage import DIRECTORY, Run, marker, once, require, run_optio
 @settings_options
 @run_options
 @click.option("--exp", type=DIRECTORY, multiple=True, help="The run's folder; several: they are compared.")
-@click.option("--compare", type=DIRECTORY, multiple=True, help="A run's folder, to be compared with the others given.")
+@click.option("--compare", multiple=True, metavar="[NAME=]DIR", help="A run, to be compared with the others given.")
 @click.option("--data", type=DIRECTORY, help="The folder of the data directories.")
 @click.option("--rounds", type=click.IntRange(0), help="Rounds that there must be (default: all there are).")
 @click.option("--out", type=DIRECTORY, help="Of a comparison: the folder for COMPARE.md, compare.json, compare.html.")
@@ -30,7 +30,7 @@ def report(
     settings: Settings,
     run: Run,
     exp: tuple[Path, ...],
-    compare: tuple[Path, ...],
+    compare: tuple[str, ...],
     data: Path | None,
     rounds: int | None,
     out: Path | None,
@@ -38,9 +38,11 @@ def report(
     """Stage 8: results of a run -> tables, RESULTS.md, report.html; of several runs -> a comparison.
 
     Of a run: `spkssl report --exp exp/dino --data data --rounds 2`. Of several, seeds of one system counting as
-    repetitions: `spkssl report --compare exp/a --compare exp/b --data data`.
+    repetitions: `spkssl report --compare exp/a --compare exp/b --data data`. Variants of a system are told apart by
+    names: `--compare small=exp/a --compare large=exp/b`.
     """
-    folders = list(dict.fromkeys((*exp, *compare)))
+    named = {folder: name for name, folder in map(_named, compare)}
+    folders = list(dict.fromkeys((*exp, *named)))
     if not folders:
         raise complain("spkssl report", "no run was given", "give --exp, or --compare twice or more")
     if compare and len(folders) < 2:
@@ -48,7 +50,8 @@ def report(
     if len(folders) > 1:
         from spkssl.stages.report_compare import compare_runs
 
-        compare_runs(settings, run, [view_of(settings, folder, data, rounds) for folder in folders], out)
+        views = [replace(view_of(settings, path, data, rounds), called=named.get(path, "")) for path in folders]
+        compare_runs(settings, run, views, out)
         return
     if data is None:
         raise complain("spkssl report", "--exp needs --data", "name the folder of the data directories")
@@ -61,6 +64,12 @@ def report(
         for table in (results_table(view), *([cluster_table(view)] if view.clusters else [])):
             click.echo("\n".join(table.lines()) + "\n")
         click.echo(f"{view.exp / 'RESULTS.md'}, {view.exp / 'report.html'}")
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """`NAME=DIR` or `DIR` of --compare."""
+    name, equals, path = text.partition("=")
+    return (name, Path(path)) if equals and not Path(text).exists() else ("", Path(text))
 
 
 def view_of(settings: Settings, exp: Path, data: Path | None, rounds: int | None) -> View:

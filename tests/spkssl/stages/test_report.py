@@ -232,6 +232,16 @@ def test_comparison_finds_the_better_system_and_its_interval(four):
     assert Page(text).figures == 2 and "http" not in text
 
 
+def test_names_given_to_compare_tell_variants_of_a_system_apart(make_run):
+    one, two, other = make_run("a0"), make_run("a1", seed=1), make_run("b0")
+    runs = (("old", one), ("old", two), ("new", other))
+    words = [word for name, exp in runs for word in ("--compare", f"{name}={exp}")]
+    out = one.parents[1] / "out"
+    call(*words, "--data", one.parents[1] / "data", "--out", out, "--set", "score.bootstrap=0")
+    found = json.loads((out / "compare.json").read_text())
+    assert {(row["system"], row["eer"]["n"]) for row in found["spread"]} == {("old", 2), ("new", 1)}
+
+
 def test_second_comparison_is_a_no_op(four):
     runs, root = four
     more = ("--data", root / "data", "--out", root / "out", "--set", "score.bootstrap=20")
