@@ -32,9 +32,47 @@ def choices(table: Callable[[], Mapping[str, type]], default: str) -> Any:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping a YAML file holds."""
+    """The mapping a YAML file holds, over that of the file its key `base` names, if it has one."""
+    return _over_base(Path(path), ())
+
+
+def origin(path: str | Path) -> str:
+    """The file for a message, with those it stands on, as a mistake may be in any of them."""
+    below = _read(Path(path)).get("base")
+    return f"{path}, over {origin(Path(path).parent / below)}" if below else str(path)
+
+
+def _over_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """`above`: the files that stand on this one, which it cannot stand on in turn."""
+    found = _read(path)
+    if "base" not in found:
+        return found
+    base = found.pop("base")
+    if not isinstance(base, str) or not base:
+        raise complain(path, f"base: expected the path of a YAML file, got {base!r}")
+    below = path.parent / base
+    line = (*above, path)
+    if below.resolve() in [file.resolve() for file in line]:
+        raise complain(path, f"base: {base} stands on this file already")
+    if not below.is_file():
+        raise complain(path, f"base: no such file {below}", "give it relative to this file")
+    return _merge(_over_base(below, line), found)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections are merged and values replaced; so is a section whose other `name` gives its keys another meaning."""
+    out = _copy(below)
+    for key, value in above.items():
+        old = out.get(key)
+        sections = isinstance(value, Mapping) and isinstance(old, Mapping)
+        renamed = sections and "name" in value and value["name"] != old.get("name")
+        out[key] = _merge(old, value) if sections and not renamed else _copy(value)
+    return out
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise complain(path, "no such configuration file", "name an existing YAML with --config") from None
     try:

@@ -104,3 +104,60 @@ def test_override_leaves_the_tree_it_was_given_alone():
     tree = {"inner": {"steps": 1}}
     assert config.override(tree, ["inner.steps=2"]) == {"inner": {"steps": 2}}
     assert tree == {"inner": {"steps": 1}}
+
+
+def files(folder, **texts):
+    (folder / "deep").mkdir()
+    for name, text in texts.items():
+        (folder / f"{name.replace('__', '/')}.yaml").write_text(text)
+    return folder
+
+
+def test_a_file_stands_on_its_base_and_overrides_it_section_by_section(tmp_path):
+    files(
+        tmp_path,
+        low="inner: {steps: 3, kind: b}\nflag: true\npair: [1, 2]\n",
+        middle="base: low.yaml\ninner: {limit: 0.5}\npair: [3, 4]\n",
+        deep__top="base: ../middle.yaml\ninner: {steps: 7}\n",
+    )
+    tree = config.read_yaml(tmp_path / "deep/top.yaml")
+    assert tree == {"inner": {"steps": 7, "kind": "b", "limit": 0.5}, "flag": True, "pair": [3, 4]}
+    assert config.read_yaml(tmp_path / "low.yaml") == {"inner": {"steps": 3, "kind": "b"}, "flag": True, "pair": [1, 2]}
+
+
+def test_another_method_than_the_base_has_takes_none_of_its_keys(tmp_path):
+    files(
+        tmp_path,
+        low="method: {name: small, rate: 0.5}\n",
+        same="base: low.yaml\nmethod: {name: small}\n",
+        other="base: low.yaml\nmethod: {name: large}\n",
+    )
+    assert config.build(Outer, config.read_yaml(tmp_path / "same.yaml")).method == Small(rate=0.5)
+    assert config.build(Outer, config.read_yaml(tmp_path / "other.yaml")).method == Large()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"top": "base: top.yaml\n"}, "top.yaml: base: top.yaml stands on this file already"),
+        (
+            {"top": "base: deep/low.yaml\n", "deep__low": "base: ../top.yaml\n"},
+            "deep/low.yaml: base: ../top.yaml stands on this file already",
+        ),
+        ({"top": "base: none.yaml\n"}, "none.yaml; give it relative to this file"),
+        ({"top": "base: [a.yaml]\n"}, "top.yaml: base: expected the path of a YAML file, got ['a.yaml']"),
+        ({"top": "base: low.yaml\n", "low": "- 1\n"}, "low.yaml: expected sections at the top level, got a list"),
+    ],
+)
+def test_a_base_that_cannot_be_used_is_named(tmp_path, texts, message):
+    with pytest.raises(InputError) as error:
+        config.read_yaml(files(tmp_path, **texts) / "top.yaml")
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_mistake_is_looked_for_in_the_file_and_in_its_base(tmp_path):
+    files(tmp_path, low="inner: {stps: 3}\n", top="base: low.yaml\nflag: true\n")
+    path = tmp_path / "top.yaml"
+    assert config.origin(tmp_path / "low.yaml") == str(tmp_path / "low.yaml")
+    with pytest.raises(InputError, match=r"top\.yaml, over .*low\.yaml: unknown key inner\.stps"):
+        config.build(Outer, config.read_yaml(path), config.origin(path))
