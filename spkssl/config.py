@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from spkssl.errors import choose, complain
+from spkssl.errors import InputError, choose, complain
 
 C = TypeVar("C")
 
@@ -107,6 +107,18 @@ def build(cls: type[C], tree: Mapping[str, Any], where: object = "config") -> C:
     return _convert(cls, tree, "", where)
 
 
+def fits(cls: type, name: str, value: Any) -> bool:
+    """Whether the dataclass has such a field, for a value of this kind."""
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    if name not in fields:
+        return False
+    try:
+        _convert_field(fields[name], typing.get_type_hints(cls)[name], value, name, "")
+    except InputError:
+        return False
+    return True
+
+
 def to_dict(config: Any) -> Any:
     """The tree `build` would read back: the resolved configuration."""
     if dataclasses.is_dataclass(config):
@@ -145,13 +157,7 @@ def _build_fields(cls: type, tree: Any, key: str, where: object) -> Any:
             raise complain(where, f"unknown key {_join(key, str(name))}", hint)
     values = {}
     for name, value in tree.items():
-        chosen, place = fields[name].metadata, _join(key, name)
-        if "by_key" in chosen:
-            values[name] = _choose_each(chosen["table"](), chosen["default"], value, place, where)
-        elif "table" in chosen:
-            values[name] = _choose(chosen["table"](), chosen["default"], value, place, where)
-        else:
-            values[name] = _convert(hints[name], value, place, where)
+        values[name] = _convert_field(fields[name], hints[name], value, _join(key, name), where)
     missing = [n for n, f in fields.items() if n not in values and _required(f)]
     if missing:
         raise complain(where, f"missing key {_join(key, missing[0])}")
@@ -159,6 +165,15 @@ def _build_fields(cls: type, tree: Any, key: str, where: object) -> Any:
         return cls(**values)
     except ValueError as error:  # a dataclass that checks its own values
         raise complain(where, f"{key or cls.__name__}: {error}") from None
+
+
+def _convert_field(field: dataclasses.Field, kind: Any, value: Any, key: str, where: object) -> Any:
+    chosen = field.metadata
+    if "by_key" in chosen:
+        return _choose_each(chosen["table"](), chosen["default"], value, key, where)
+    if "table" in chosen:
+        return _choose(chosen["table"](), chosen["default"], value, key, where)
+    return _convert(kind, value, key, where)
 
 
 def _choose(table: Mapping[str, type], default: str, value: Any, key: str, where: object) -> Any:

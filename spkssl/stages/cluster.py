@@ -39,11 +39,15 @@ def cluster(
     """Stage 5: training embeddings -> labels/utt2cluster, centroids.npy and info.json. True labels are never read."""
     set_name = set_name or settings.section("data").get("train", "train")
     scp, labels = embeddings_of(exp, at, set_name), labels_of(exp, at)
-    section = _section(settings.section("cluster"), name, number)
+    settled, replaced = _settled(settings)
+    section = _section(settled, name, number)
     earlier = _earlier(exp, at)
 
     def work() -> dict[str, Any]:
         require([scp], f"run stage 4 (extract) first: {at}")
+        if not name:
+            for each in replaced:
+                say(str(each))
         return _work(section, settings, at, scp, labels, earlier)
 
     once(
@@ -56,6 +60,12 @@ def cluster(
         work=work,
         log=exp / at / "log" / "cluster.log",
     )
+
+
+def _settled(settings: Settings) -> tuple[dict[str, Any], list[Any]]:
+    from spkssl.cluster import ClusterConfig
+
+    return settings.settle(ClusterConfig, "cluster")
 
 
 def _section(section: dict[str, Any], name: str | None, number: str | None) -> dict[str, Any]:

@@ -28,10 +28,11 @@ def pretrain(settings: Settings, run: Run, exp: Path, data: Path, ngpu: int) -> 
 
     def work() -> dict[str, Any]:
         from spkssl.stages.fit import fit
-        from spkssl.stages.system import build_system
+        from spkssl.stages.system import build_system, tell_replaced
 
         require(inputs, "run stages 1 and 2 first")
         system = build_system(settings)
+        tell_replaced(settings, "encoder", "pretrain")
         return fit(system, system.pretrain, exp, data, PRETRAIN, ngpu)
 
     once(

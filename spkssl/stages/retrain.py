@@ -53,10 +53,11 @@ def retrain(
 
     def work() -> dict[str, Any]:
         from spkssl.stages.fit import fit
-        from spkssl.stages.system import build_system
+        from spkssl.stages.system import build_system, tell_replaced
 
         require(inputs, "run stages 1 to 5 first, and the rounds before this one")
         system = build_system(settings)
+        tell_replaced(settings, "encoder", "retrain")
         if not number:
             say(f"{at}: SUPERVISED, on the labels of {labels}")
         files = {"labels": labels, "centroids": centroids, "start": start}

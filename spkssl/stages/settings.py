@@ -8,23 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from spkssl import config
 from spkssl.io.atomic import write_text
-
-C = TypeVar("C")
+from spkssl.settle import Replaced, settle
 
 _FLAGS = {"seed": "seed", "input_mode": "data.input"}  # options that are short for a setting
 
 
 @dataclass(frozen=True)
 class Settings:
-    tree: Mapping[str, Any]
+    file: Mapping[str, Any]  # what the YAML says
     source: str
+    overrides: tuple[str, ...] = ()  # a.b=c, in the order given
+
+    @cached_property
+    def tree(self) -> dict[str, Any]:
+        """Both, still with what the YAML says to choices that --set replaced: it decides nothing, but is all there."""
+        return config.override(self.file, self.overrides)
 
     @property
     def seed(self) -> int:
@@ -34,9 +40,9 @@ class Settings:
         """The plain section; {} where the YAML has none."""
         return dict(self.tree.get(name) or {})
 
-    def build(self, name: str, cls: type[C]) -> C:
-        """The typed section."""
-        return config.build(cls, self.section(name), f"{self.source}: {name}")
+    def settle(self, cls: type, name: str = "") -> tuple[dict[str, Any], list[Replaced]]:
+        """The plain tree, or one section of it, fit for the choices --set made, and those that it replaced."""
+        return settle(cls, self.file, self.overrides, name, self.source)
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:

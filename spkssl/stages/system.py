@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from spkssl.methods import configs
 from spkssl.nn.embedder import encoder_configs
 from spkssl.nn.frontend import FrontendConfig
 from spkssl.stages.settings import Settings
+from spkssl.stages.stage import say
 from spkssl.training.loop import LoopConfig
 
 
@@ -81,6 +81,13 @@ class System:
         return FrontendConfig(self.features.fbank, self.frontend.norm, self.frontend.log_floor)
 
 
-def build_system(settings: Settings, sections: Mapping[str, Any] | None = None) -> System:
+def build_system(settings: Settings) -> System:
     """The typed system; every key of the YAML is checked, also of the stages that do not run now."""
-    return config.build(System, {**settings.tree, **(sections or {})}, settings.source)
+    return config.build(System, settings.settle(System)[0], settings.source)
+
+
+def tell_replaced(settings: Settings, *sections: str) -> None:
+    """Say what became of the YAML's keys where --set replaced a choice in these sections."""
+    for each in settings.settle(System)[1]:
+        if each.key.split(".")[0] in sections:
+            say(str(each))
