@@ -131,6 +131,8 @@ def _ffmpeg(path: str | Path, start: int, count: int | None) -> tuple[NDArray[np
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no audio in it"]
         raise complain(path, f"ffmpeg cannot decode it ({lines[-1]})", "fetch or convert the file again")
     _, offset, _, _, rate, channels = _AU_HEADER.unpack_from(done.stdout)
+    if (len(done.stdout) - offset) % (4 * max(channels, 1)):
+        raise complain(path, f"ffmpeg stopped within a sample ({len(done.stdout)} bytes came)", "run it again")
     samples = np.frombuffer(done.stdout, ">f4", offset=offset).astype(np.float32)
     return samples.reshape(-1, channels), rate
 

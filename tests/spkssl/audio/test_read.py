@@ -118,6 +118,18 @@ def test_what_ffmpeg_cannot_decode_is_an_error(tmp_path, lossless_m4a):
             read(tmp_path / name)
 
 
+def test_ffmpeg_that_stops_within_a_sample_is_an_error(tmp_path, monkeypatch):
+    stub = tmp_path / "bin" / "ffmpeg"
+    stub.parent.mkdir()
+    header = r"\056snd\0\0\0\030\377\377\377\377\0\0\0\006\0\0\076\200\0\0\0\001"  # AU, float, 16 kHz, mono
+    stub.write_text(f"#!/bin/sh\nprintf '{header}123456'\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(stub.parent))
+    (tmp_path / "a.m4a").write_bytes(b"x")
+    with pytest.raises(InputError, match="a.m4a: ffmpeg stopped within a sample"):
+        read(tmp_path / "a.m4a")
+
+
 def test_missing_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     (tmp_path / "a.m4a").write_bytes(b"x")
