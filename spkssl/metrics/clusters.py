@@ -142,6 +142,21 @@ def cluster_averaged_purity(classes: ArrayLike | Contingency, clusters: ArrayLik
     return float((_majority(table.columns, table.counts, len(table.cluster_sizes)) / table.cluster_sizes).mean())
 
 
+def majority_class(classes: NDArray, clusters: NDArray) -> NDArray[np.int64]:
+    """(K,) the class most of each cluster's items have, -1 where it has none; a tie goes to the lowest class.
+
+    `classes` are numbers from 0, `clusters` too, with -1 for items left out.
+    """
+    found = np.full(int(clusters.max(initial=NOISE)) + 1, NOISE, np.int64)
+    kept = clusters != NOISE
+    if kept.any():
+        width = int(classes.max()) + 1
+        cells, counts = np.unique(clusters[kept].astype(np.int64) * width + classes[kept], return_counts=True)
+        order = np.lexsort((-cells, counts))  # the last one written to a cluster stays
+        found[cells[order] // width] = cells[order] % width
+    return found
+
+
 def accuracy(classes: ArrayLike | Contingency, clusters: ArrayLike | None = None) -> float:
     """Share of items on the best one-to-one matching of classes and clusters (Hungarian)."""
     table = contingency(classes, clusters)

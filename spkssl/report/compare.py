@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,38 @@ def cluster_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[s
     return rows
 
 
+_GATES = {  # column -> where a row has it, and its factor
+    "accepted %": (("accepted",), 100),
+    "precision of accepted": (("precision", "accepted"), 1),
+    "of rejected": (("precision", "rejected"), 1),
+    "of all": (("precision", "given"), 1),
+    "AUC of loss": (("loss_auc",), 1),
+    "corrected %": (("corrected",), 100),
+    "of corrected": (("precision", "corrected"), 1),
+    "before": (("precision", "before_correction"), 1),
+    "idle steps": (("idle_steps",), 1),
+}
+_REFLECTIONS = {
+    "active": (("active",), 1),
+    "changed %": (("changed",), 100),
+    "clean": (("clean",), 1),
+    "NMI": (("nmi",), 1),
+    "NMI at first": (("given_nmi",), 1),
+    "purity": (("purity",), 1),
+    "purity at first": (("given_purity",), 1),
+}
+
+
+def gate_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each round and system with a gate."""
+    return _label_spread(groups, order, lambda view: view.gates, _GATES)
+
+
+def reflection_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each round and system that judges its own labels."""
+    return _label_spread(groups, order, lambda view: view.reflections, _REFLECTIONS)
+
+
 def differences(
     groups: Sequence[Group], order: Sequence[str], replicates: int, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -141,6 +173,31 @@ def speakers_of(data: Path, trials: str) -> tuple[Path, Path] | None:
     folder = found[0].parents[1]
     tables = (folder / "ref" / "utt2spk", folder / "utt2spk")
     return next(((found[0], table) for table in tables if table.exists()), None)
+
+
+def _label_spread(
+    groups: Sequence[Group],
+    order: Sequence[str],
+    table: Callable[[View], list[dict[str, Any]]],
+    names: Mapping[str, tuple[tuple[str, ...], int]],
+) -> list[dict[str, Any]]:
+    rows = []
+    for at in order:
+        for group in groups:
+            found = [row for view in group.runs for row in table(view) if row["at"] == at]
+            if found:
+                values = {
+                    name: _moments([_scaled(row, keys, factor) for row in found])
+                    for name, (keys, factor) in names.items()
+                }
+                rows.append({"system": group.name, "at": at, "runs": len(found), "values": values})
+    return rows
+
+
+def _scaled(row: Any, keys: Sequence[str], factor: int) -> float | None:
+    for key in keys:
+        row = row[key]
+    return None if row is None else factor * row
 
 
 def _difference(first: Path, second: Path, data: Path, name: str, replicates: int, seed: int) -> dict[str, Any] | str:

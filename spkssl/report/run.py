@@ -56,6 +56,16 @@ class View:
         found = {row["at"]: row for row in self.results["clusters"]}
         return [found[at] for at in self.order if at in found]
 
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        """What the gate of each round let teach; a row for each round whose method has one."""
+        return [row for row in self.results.get("gates", []) if row["at"] in self.order]
+
+    @property
+    def reflections(self) -> list[dict[str, Any]]:
+        """What each round that judges its own labels ended with."""
+        return [row for row in self.results.get("reflections", []) if row["at"] in self.order]
+
     @cached_property
     def provenance(self) -> list[dict[str, Any]]:
         """The recorded calls, oldest first."""
@@ -124,21 +134,29 @@ def labels_used(row: Mapping[str, Any]) -> str:
 
 def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     """Scalar -> its steps and values, of the whole lines of a metrics.jsonl; {} where there is none."""
-    if not path.exists():
-        return {}
     curves: dict[str, tuple[list[float], list[float]]] = {}
+    for row in metric_lines(path):
+        for name, value in row.items():
+            if isinstance(value, int | float) and name not in ("step", "epoch"):
+                steps, values = curves.setdefault(name, ([], []))
+                steps.append(row["step"])
+                values.append(value)
+    return curves
+
+
+def metric_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics.jsonl; none where there is no such file."""
+    if not path.exists():
+        return []
+    found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
         if not line.endswith("\n"):
             continue  # being written
         try:
             row = json.loads(line)
-            step = row.pop("step")
-        except (json.JSONDecodeError, KeyError, AttributeError):
+            row["step"]
+        except (json.JSONDecodeError, KeyError, TypeError):
             what = "is not a JSON object with a step"
             raise complain(f"{path}:{number}", what, "train again, or delete the line") from None
-        for name, value in row.items():
-            if isinstance(value, int | float) and name != "epoch":
-                steps, values = curves.setdefault(name, ([], []))
-                steps.append(step)
-                values.append(value)
-    return curves
+        found.append(row)
+    return found

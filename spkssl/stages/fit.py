@@ -146,6 +146,7 @@ def _loader(
 def _save_table(path: Path, names: Sequence[str], columns: Mapping[str, Tensor]) -> None:
     """What the method knows of each utterance: arrays (N,) under their names, and the utterances' in `utt`."""
     if not columns:
+        path.unlink(missing_ok=True)  # of a method trained here before
         return
     utt = np.array([name.encode() for name in names])  # bytes: a quarter of numpy's text, and no pickle either
     with open_atomic(path, "wb") as file:

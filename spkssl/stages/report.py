@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from spkssl.errors import complain
+from spkssl.io import markers
 from spkssl.report.run import View
 from spkssl.stages import run_folder
 from spkssl.stages.results import add_results, read_results, stage_of
@@ -58,10 +59,8 @@ def report(
     view = view_of(settings, folders[0], data, rounds)
     _report(settings, run, view, rounds)
     if not run.dry_run:
-        from spkssl.report.tables import cluster_table, results_table
-
         view = view_of(settings, folders[0], data, rounds)
-        for table in (results_table(view), *([cluster_table(view)] if view.clusters else [])):
+        for table in _tables(view):
             click.echo("\n".join(table.lines()) + "\n")
         click.echo(f"{view.exp / 'RESULTS.md'}, {view.exp / 'report.html'}")
 
@@ -105,6 +104,7 @@ def _report(settings: Settings, run: Run, view: View, rounds: int | None) -> Non
     outputs = [exp / name for name in ("results.json", "RESULTS.md", "report.html")]
     mark = marker(exp, "report")
     complete = {row["at"] for row in view.clusters if "size_histogram" in row} >= set(view.labels)
+    complete = complete and "gates" in view.results
     # results.json is read and completed here, so among the inputs the rows of stage 7 stand for it.
 
     def work() -> dict[str, Any]:
@@ -131,18 +131,58 @@ def _inputs(view: View) -> list[Path]:
     paths += [path.parent / "info.json" for path in view.labels.values()]
     paths += [path for name in view.lists() if (path := view.trial_list(name)) is not None]
     paths += [path for at in view.order if (path := view.metrics_file(at)).exists()]
+    paths += [_utterances(view, at) for at in view.order]
     paths += [view.exp / name for name in ("config.yaml", "provenance.json")]
     paths += [view.reference] if view.reference is not None else []
     return [path for path in dict.fromkeys(paths) if path.exists()]
 
 
+def _utterances(view: View, at: str) -> Path:
+    return view.exp / at / "utterances.npz"
+
+
+def _tables(view: View) -> list[Any]:
+    """What opens a report, and what is shown on screen."""
+    from spkssl.report.gating_tables import gating_tables
+    from spkssl.report.tables import cluster_table, results_table
+
+    return [results_table(view), *([cluster_table(view)] if view.clusters else []), *gating_tables(view)]
+
+
+def _judged(view: View) -> dict[str, list[dict[str, Any]]]:
+    """The tables `gates` and `reflections` of results.json: a row for each round that says who taught."""
+    from spkssl.report.gating import Trained, gate_row, reflection_row
+
+    found: dict[str, list[dict[str, Any]]] = {"gates": [], "reflections": []}
+    for at in view.order:
+        number = stage_of(at)["round"]
+        if not number:
+            continue
+        given = run_folder.labels_of(view.exp, run_folder.before(number))
+        changed = _changed_since(marker(view.exp, "retrain", at), given)
+        if changed:
+            say(f"{at}: {given} is not what it was trained on, so the report does not say how right those labels were")
+        known = given if given.exists() and not changed else None
+        files = Trained(_utterances(view, at), view.metrics_file(at), known, view.reference)
+        for table, row in (("gates", gate_row(files)), ("reflections", reflection_row(files))):
+            found[table] += [{**stage_of(at), **row}] if row else []
+    return found
+
+
+def _changed_since(mark: Path, path: Path) -> bool:
+    """Whether the marked work was made from another content of this file; False where nothing is known."""
+    before = markers.read(mark).get("inputs", {}).get(os.path.relpath(path, mark.parent.parent))
+    return before is not None and before != markers.fingerprint(path)
+
+
 def _work(settings: Settings, view: View, rounds: int | None) -> dict[str, Any]:
     from spkssl.io.atomic import write_text
     from spkssl.report.clusters import cluster_row, merged
+    from spkssl.report.gating_tables import epoch_tables
     from spkssl.report.markdown import markdown
     from spkssl.report.page import page
     from spkssl.report.setting import as_typed, digests, marked_work
-    from spkssl.report.tables import cluster_table, cost_table, results_table, trials_table
+    from spkssl.report.tables import cost_table, trials_table
 
     if view.reference is None and view.labels:
         say("no true labels of the training set: pseudo labels without NMI")
@@ -153,10 +193,11 @@ def _work(settings: Settings, view: View, rounds: int | None) -> dict[str, Any]:
     ]
     training = {at: facts for at in view.order if (facts := view.training(at))}
     place = os.path.relpath(view.data, view.exp) if view.data is not None else None
-    add_results(view.exp, rows, {"training": training, "data": place}, table="clusters")
+    facts = {"training": training, "data": place, **_judged(view)}
+    add_results(view.exp, rows, facts, table="clusters")
     view = view_of(settings, view.exp, view.data, rounds)
-    first = [results_table(view), *([cluster_table(view)] if view.clusters else [])]
-    last = [trials_table(view, digests(view)), cost_table(view, marked_work(view))]
+    first = _tables(view)
+    last = [*epoch_tables(view), trials_table(view, digests(view)), cost_table(view, marked_work(view))]
     command = as_typed(sys.argv)
     write_text(view.exp / "RESULTS.md", markdown(view, [*first, *last], command))
     write_text(view.exp / "report.html", page(view, first, last, command))

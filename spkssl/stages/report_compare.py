@@ -68,6 +68,8 @@ def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[s
         "runs": [{"exp": str(view.exp), "system": view.name, "seed": view.seed} for view in views],
         "spread": compare.spread(groups, order),
         "clusters": compare.cluster_spread(groups, order),
+        "gates": compare.gate_spread(groups, order),
+        "reflections": compare.reflection_spread(groups, order),
         "differences": rows,
         "difference_spread": compare.difference_spread(rows),
         "notes": notes,
