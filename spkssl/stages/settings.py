@@ -52,8 +52,9 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         overrides = list(ctx.params.pop("overrides", None) or ())
         given = {name: ctx.params.pop(name, None) for name in _FLAGS}
         overrides += [f"{_FLAGS[name]}={value}" for name, value in given.items() if value is not None]
-        tree, source = (config.read_yaml(value), config.origin(value)) if value else ({}, "command line")
-        return Settings(config.override(tree, overrides), source)
+        file, source = (config.read_yaml(value), config.origin(value)) if value else ({}, "command line")
+        config.override(file, overrides)  # what is malformed stops here, before any work
+        return Settings(file, source, tuple(overrides))
 
     options = [
         click.option("--set", "overrides", multiple=True, is_eager=True, metavar="A.B=C", help="Override one setting."),

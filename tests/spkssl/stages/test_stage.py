@@ -116,3 +116,22 @@ def test_flags_are_settings_wherever_they_stand(tmp_path, order):
     given = [*options[order], *options[1 - order], "--force"]
     tree, force = json.loads(CliRunner().invoke(show, given, catch_exceptions=False).output)
     assert tree == {"seed": 7, "data": {"input": "wave", "train": "x"}, "a": {"b": 2}} and force
+
+
+@click.command()
+@settings_options
+def show_clustering(settings: Settings) -> None:
+    from spkssl.cluster import ClusterConfig
+
+    tree, replaced = settings.settle(ClusterConfig, "cluster")
+    click.echo(json.dumps([tree, [str(each) for each in replaced]]))
+
+
+def test_set_tells_its_own_keys_from_those_of_the_file(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("cluster: {min_size: 4, algorithm: {name: hdbscan, dims: 9}}\n")
+    named = ["--set", "cluster.algorithm.iterations=7", "--set", "cluster.algorithm.name=kmeans"]
+    options = [*named[:2], "--config", str(path), *named[2:]]
+    tree, lines = json.loads(CliRunner().invoke(show_clustering, options, catch_exceptions=False).output)
+    assert tree == {"min_size": 4, "algorithm": {"name": "kmeans", "iterations": 7}}
+    assert lines == [f"{path}: cluster.algorithm is kmeans by --set, not hdbscan: dropped dims; kept nothing"]
