@@ -2,9 +2,10 @@
 
     CN-Celeb_flac/data/<spk>/<genre>-<session>-<utt>.flac, dev/dev.lst, eval/{enroll,test,lists}
     CN-Celeb2_flac/data/<spk>/<genre>-<session>-<utt>.flac, spk.lst
-The lists name files .wav in the FLAC release too. Ids are Kaldi's: <spk>-<genre>-<session>-<utt>, and <spk>-enroll for
-an enrolment that is one concatenated file. The training set carries no labels: every utterance is its own speaker, and
-what is true lies in `ref/`, which training never reads.
+The lists name files .wav in the FLAC release too. Ids of the test set are Kaldi's: <spk>-<genre>-<session>-<utt>, and
+<spk>-enroll for an enrolment that is one concatenated file. The training set carries no labels: its ids are opaque,
+every utterance is its own speaker, and what is known about it lies in `ref/`, which training never reads. Joining short
+utterances is the exception: whose they are is taken from the corpus's folders, so it uses speaker labels.
 
 There are two ways of enrolment, whose results must not be mixed up. `cnceleb_average`: a model is the average of the
 embeddings of its utterances in enroll.map. `cnceleb_concatenated`: it is the embedding of eval/enroll/<spk>-enroll.
@@ -23,11 +24,12 @@ from spkssl.audio.read import info
 from spkssl.contract import SAMPLE_RATE
 from spkssl.corpora.cnceleb_trials import AVERAGE, CONCATENATED, Evaluation, read_evaluation
 from spkssl.corpora.join import join_files, join_groups
-from spkssl.corpora.sets import require_folder, write_set
+from spkssl.corpora.sets import by_opaque, opaque, require_folder, write_set, write_truth
 from spkssl.errors import complain, some
-from spkssl.io.tables import read_lines, read_table, write_lists, write_table
+from spkssl.io.tables import read_lines, read_table, write_lists
 from spkssl.io.trials import write_trials
 
+CORPUS = "cnceleb"
 PUBLISHED = {
     "dev.lst": {"speakers": 797},
     "spk.lst": {"speakers": 1996},
@@ -46,7 +48,7 @@ class Cnceleb:
     second: Path  # CN-Celeb2_flac
     out: Path  # of the data directories
     audio: Path  # of joined utterances
-    join: float = 0.0  # seconds: shorter training utterances are joined with others of the same speaker and genre
+    join: float = 0.0  # seconds: shorter training utterances join others of their speaker and genre, by true labels
     published: bool = True  # counts must be those of the release
     nj: int = 1
 
@@ -85,13 +87,8 @@ def prepare(config: Cnceleb) -> dict[str, int]:
         raise complain(lists["dev.lst"], f"names speakers of eval: {some(shared)}", "check what was unpacked where")
     train = _recordings(first / "data", speakers["dev.lst"], lists["dev.lst"])
     train |= _recordings(second / "data", speakers["spk.lst"], lists["spk.lst"])
-    alone = {utt.name: path for utt, path in train.items()}
-    audio, seconds = _join(config, train) if config.join else (alone, None)
-    utts = {utt.name: utt for utt in train}
-    known = {name: utts.get(name) or utts[name.rpartition("-comb")[0]] for name in audio}
-    _write(config.out / "train", audio, seconds)
-    write_table(config.out / "train" / "ref" / "utt2spk", {name: utt.speaker for name, utt in known.items()})
-    write_table(config.out / "train" / "ref" / "utt2genre", {name: utt.genre for name, utt in known.items()})
+    audio, seconds = _join(config, train) if config.join else (train, None)
+    _write_train(config.out / "train", audio, seconds)
     _write_test(config.out / "test", found)
     return {"train": len(audio), "test": len(found.audio)}
 
@@ -127,23 +124,26 @@ def _recordings(data: Path, speakers: Iterable[str], named_by: Path) -> dict[Utt
     return found
 
 
-def _join(config: Cnceleb, train: Mapping[Utt, Path]) -> tuple[dict[str, Path], dict[str, float]]:
+def _join(config: Cnceleb, train: Mapping[Utt, Path]) -> tuple[dict[Utt, Path], dict[Utt, float]]:
     """Audio and seconds of the training set with its short utterances joined: <first of them>-comb<how many>."""
     with ThreadPoolExecutor(config.nj) as pool:
         samples = dict(zip(train.values(), pool.map(_samples, train.values()), strict=True))
-    audio: dict[str, Path] = {}
+    audio: dict[Utt, Path] = {}
     places: dict[Path, list[Path]] = {}
-    seconds: dict[str, float] = {}
-    for (speaker, _), group in groupby(sorted(train), key=lambda utt: utt[:2]):  # a speaker's recordings of one genre
+    seconds: dict[Utt, float] = {}
+    for _, group in groupby(sorted(train), key=lambda utt: utt[:2]):  # a speaker's recordings of one genre
         utts = list(group)
         lengths = [samples[train[utt]] / SAMPLE_RATE for utt in utts]
         for rows in join_groups(lengths, config.join):
-            name, sources = utts[rows[0]].name, [train[utts[row]] for row in rows]
+            first, sources = utts[rows[0]], [train[utts[row]] for row in rows]
+            utt = first if len(rows) == 1 else first._replace(number=f"{first.number}-comb{len(rows)}")
+            audio[utt] = sources[0]
             if len(rows) > 1:
-                name += f"-comb{len(rows)}"
-                places[config.audio / speaker / f"{name}.flac"] = sources
-            audio[name] = sources[0] if len(rows) == 1 else config.audio / speaker / f"{name}.flac"
-            seconds[name] = sum(lengths[row] for row in rows)
+                key = opaque(CORPUS, *utt)
+                # Two letters of the end as folders: thousands of files in each, where one of a million would be slow.
+                audio[utt] = config.audio / "train" / key[-2:] / f"{key}.flac"
+                places[audio[utt]] = sources
+            seconds[utt] = sum(lengths[row] for row in rows)
     join_files(places, samples, config.nj)
     return audio, seconds
 
@@ -164,6 +164,19 @@ def _write(
         for name in _MADE_LATER:
             (folder / name).unlink(missing_ok=True)
     write_set(folder, audio, seconds, speakers)
+
+
+def _write_train(folder: Path, audio: Mapping[Utt, Path], seconds: Mapping[Utt, float] | None) -> None:
+    utts = by_opaque(CORPUS, audio)
+    lengths = {key: seconds[utt] for key, utt in utts.items()} if seconds is not None else None
+    _write(folder, {key: audio[utt] for key, utt in utts.items()}, lengths)
+    truth = {
+        "utt2spk": {key: utt.speaker for key, utt in utts.items()},
+        "utt2session": {key: f"{utt.speaker}-{utt.genre}-{utt.session}" for key, utt in utts.items()},
+        "utt2genre": {key: utt.genre for key, utt in utts.items()},
+        "utt2name": {key: utt.name for key, utt in utts.items()},
+    }
+    write_truth(folder, truth)
 
 
 def _write_test(folder: Path, found: Evaluation) -> None:

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
+from spkssl import rng
 from spkssl.errors import complain
 from spkssl.io.tables import write_lists, write_table
+
+U = TypeVar("U", bound=tuple[str, ...])
+
+
+def opaque(corpus: str, *name: str) -> str:
+    """An id for training: it tells nothing of the speaker, by itself or by its place when sorted."""
+    return f"u{rng.derive(0, corpus, *name):016x}"
+
+
+def by_opaque(corpus: str, utts: Iterable[U]) -> dict[str, U]:
+    """Opaque id -> utterance, told apart by the words of its name."""
+    named = list(utts)
+    found = {opaque(corpus, *utt): utt for utt in named}
+    if len(found) < len(named):
+        raise RuntimeError("two utterances have one opaque id")
+    return found
+
+
+def write_truth(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
+    """What is known of an unlabelled set, by table, into its `ref/`, which training never reads."""
+    for name, table in tables.items():
+        write_table(folder / "ref" / name, table)
 
 
 def write_set(

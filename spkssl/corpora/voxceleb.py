@@ -16,7 +16,7 @@ from spkssl.audio.forecast import Forecast
 from spkssl.audio.read import info
 from spkssl.contract import SAMPLE_RATE
 from spkssl.corpora.decode import FORMATS, decode, require_ffmpeg
-from spkssl.corpora.sets import write_set
+from spkssl.corpora.sets import by_opaque, write_set, write_truth
 from spkssl.corpora.voxceleb_layout import LISTS, Count, Utt, find_vox1, find_vox2
 from spkssl.corpora.voxceleb_trials import draw_trials, read_list, require_known
 from spkssl.errors import choose, complain, some
@@ -68,9 +68,7 @@ def prepare(
     by_name = {utt.name: path for utt, path in sources["test"].items()}
     wanted = require_known(config.lists, lists, by_name)
 
-    train = {utt.opaque: utt for utt in sources["train"]}
-    if len(train) != len(sources["train"]):
-        raise RuntimeError("two utterances have one opaque id")
+    train = by_opaque("voxceleb", sources["train"])
     audio, seconds = _audio(config, "train", train, sources["train"], say, advance)
     _write_train(config.out / "train", {name: train[name] for name in audio}, audio, seconds)
     dev = {utt.name: utt for utt in sources["dev"]}
@@ -123,9 +121,12 @@ def _write_train(
     folder: Path, utts: Mapping[str, Utt], audio: Mapping[str, Path], seconds: Mapping[str, float] | None
 ) -> None:
     write_set(folder, audio, seconds)
-    write_table(folder / "ref" / "utt2spk", {key: utt.speaker for key, utt in utts.items()})
-    write_table(folder / "ref" / "utt2session", {key: f"{utt.speaker}-{utt.video}" for key, utt in utts.items()})
-    write_table(folder / "ref" / "utt2name", {key: utt.name for key, utt in utts.items()})
+    truth = {
+        "utt2spk": {key: utt.speaker for key, utt in utts.items()},
+        "utt2session": {key: f"{utt.speaker}-{utt.video}" for key, utt in utts.items()},
+        "utt2name": {key: utt.name for key, utt in utts.items()},
+    }
+    write_truth(folder, truth)
 
 
 def _write_dev(

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spkssl import rng
-from spkssl.corpora.sets import require_folder
+from spkssl.corpora.sets import opaque, require_folder
 from spkssl.errors import choose, complain, some
 
 _UTT = re.compile(r"(id\d{5})-([A-Za-z0-9_-]{11})-(\d{5})")
@@ -37,8 +36,8 @@ class Utt(NamedTuple):
 
     @property
     def opaque(self) -> str:
-        """An id for training: it tells nothing of the speaker, by itself or by its place when sorted."""
-        return f"u{rng.derive(0, 'voxceleb', *self):016x}"
+        """Its id for training."""
+        return opaque("voxceleb", *self)
 
     @staticmethod
     def of_name(name: str) -> Utt:

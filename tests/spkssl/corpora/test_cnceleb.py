@@ -1,6 +1,7 @@
 """CN-Celeb as distributed, tiny: what is made of it, and what is said when something is missing or wrong."""
 
 import importlib.util
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -65,11 +66,27 @@ def test_the_same_bytes_twice_and_from_any_number_of_threads(shared_cnceleb, tmp
 def test_training_set_is_unlabelled_and_the_truth_lies_apart(shared_cnceleb, tmp_path):
     prepare(usual(shared_cnceleb, tmp_path))
     table = read_table(tmp_path / "train" / "utt2spk")
-    assert all(utt == speaker for utt, speaker in table.items()) and "id10000-live_broadcast-01-001" in table
-    truth = read_table(tmp_path / "train" / "ref" / "utt2spk")
-    assert truth.keys() == table.keys() and all(utt.startswith(f"{speaker}-") for utt, speaker in truth.items())
+    assert all(utt == speaker for utt, speaker in table.items())
+    assert all(len(utt) == 17 and utt[0] == "u" and int(utt[1:], 16) >= 0 for utt in table)
+    ref = tmp_path / "train" / "ref"
+    truth, names = read_table(ref / "utt2spk"), read_table(ref / "utt2name")
+    assert truth.keys() == table.keys() == names.keys() and "id10000-live_broadcast-01-001" in names.values()
+    assert all(names[utt].startswith(f"{speaker}-") for utt, speaker in truth.items())
     assert set(truth.values()) == {"id00000", "id00003", "id00007", "id10000", "id10001", "id11999"}
-    assert set(read_table(tmp_path / "train" / "ref" / "utt2genre").values()) == {"live_broadcast", "singing"}
+    assert set(read_table(ref / "utt2genre").values()) == {"live_broadcast", "singing"}
+    assert set(read_table(ref / "utt2session").values()) >= {"id00000-singing-01", "id00000-singing-02"}
+    in_order = [truth[utt] for utt in sorted(truth)]
+    assert sum(a == b for a, b in zip(in_order, in_order[1:], strict=False)) < 18  # 30 of 35 if sorted by speaker
+
+
+@pytest.mark.parametrize("join", [0.0, 2.0])
+def test_no_table_beside_ref_names_a_speaker(shared_cnceleb, tmp_path, join):
+    prepare(usual(shared_cnceleb, tmp_path, join=join))
+    for path in (path for path in (tmp_path / "train").iterdir() if path.is_file()):
+        keys = [line.split()[:1] if path.name == "wav.scp" else line.split() for line in path.read_text().splitlines()]
+        assert keys and not any(re.search(r"id\d{5}", word) for words in keys for word in words), path
+    if join:  # all utterances are joined here: their audio names nobody either
+        assert "id00000" not in (tmp_path / "train" / "wav.scp").read_text().replace(str(shared_cnceleb), "")
 
 
 def test_both_ways_of_enrolment_have_the_same_trials_under_their_own_names(shared_cnceleb, tmp_path):
@@ -88,9 +105,10 @@ def test_both_ways_of_enrolment_have_the_same_trials_under_their_own_names(share
 
 def test_joined_utterances_are_of_one_speaker_and_genre(shared_cnceleb, tmp_path):
     prepare(usual(shared_cnceleb, tmp_path, join=2.0))
-    seconds = read_table(tmp_path / "train" / "utt2dur")
-    assert seconds["id00000-singing-01-001-comb3"] == "3.5" and min(map(float, seconds.values())) >= 2
-    joined = soundfile.read(read_table(tmp_path / "train" / "wav.scp")["id00000-singing-01-001-comb3"])[0]
+    seconds, names = (read_table(tmp_path / "train" / name) for name in ("utt2dur", "ref/utt2name"))
+    utt = {name: utt for utt, name in names.items()}["id00000-singing-01-001-comb3"]
+    assert seconds[utt] == "3.5" and min(map(float, seconds.values())) >= 2
+    joined = soundfile.read(read_table(tmp_path / "train" / "wav.scp")[utt])[0]
     source = shared_cnceleb / "CN-Celeb_flac" / "data" / "id00000"
     parts = [soundfile.read(source / f"singing-{name}.flac")[0] for name in ("01-001", "01-002", "02-003")]
     assert np.array_equal(joined, np.concatenate(parts))
