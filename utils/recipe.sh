@@ -92,6 +92,22 @@ sharded() {
   fi
 }
 
+# Stage 6 without stage 5: labels that are not there yet, or that this call's --cluster makes anew, come first.
+cluster_first() {
+  if ((stage > 5)) && [[ ! -e $exp/.done/cluster.pretrain.json || ${#clustering[@]} -gt 0 ]]; then
+    spkssl cluster "${common[@]}" --at pretrain "${clustering[@]}"
+  fi
+}
+
+# After the clustering of a round: decide by retrain.stop whether it is the last one. Argument: the round.
+decide_after() {
+  spkssl stop "${common[@]}" --round "$1"
+  rounds=$(spkssl rounds "${common[@]}" --max "$rounds" --done "$1")
+}
+
+# How many rounds there are: --rounds, or those up to the one that retrain.stop ended with.
+rounds_made() { spkssl rounds "${common[@]}" --max "$rounds"; }
+
 # A training stage: on several GPUs through torchrun, otherwise one process.
 train() {
   if ((ngpu > 1)); then

@@ -23,7 +23,7 @@ hard=false              # flag: the corpus with more variation within speakers
 sizes=""                # sizes of the corpus, e.g. "--train-speakers 8 --train-utts 8"; see spkssl synth --help
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
-rounds=""               # rounds of retraining on pseudo labels; empty: the system's own
+rounds=""               # rounds of retraining on pseudo labels, at most; empty: the system's own
 backend=""              # back-ends, comma separated; empty: the system's own
 input=feats             # what training reads: feats or wave
 no_reference=false      # flag: leave out the supervised reference, which uses labels
@@ -69,10 +69,12 @@ if stage 5 cluster; then
 fi
 
 if stage 6 retrain; then
+  cluster_first
   for ((round = 1; round <= rounds; round++)); do
     train retrain "${common[@]}" "${training[@]}" --round "$round"
     spkssl extract "${common[@]}" --at "round$round" --sets train,dev,test --ngpu "$ngpu"
     spkssl cluster "${common[@]}" --at "round$round" "${clustering[@]}"
+    decide_after "$round"
   done
   if [[ $no_reference == false && -e $labels ]]; then
     train retrain "${common[@]}" "${training[@]}" --at supervised --labels "$labels"
@@ -81,9 +83,11 @@ if stage 6 retrain; then
 fi
 
 if stage 7 score; then
+  rounds=$(rounds_made)
   spkssl score "${common[@]}" --rounds "$rounds" ${backend:+--backend "$backend"}
 fi
 
 if stage 8 report; then
+  rounds=$(rounds_made)
   spkssl report "${common[@]}" --rounds "$rounds"
 fi

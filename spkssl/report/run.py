@@ -79,7 +79,11 @@ class View:
     @cached_property
     def config_digest(self) -> str:
         """What the configuration is apart from the seed: runs that share it are repetitions of one system."""
-        return _digest({key: value for key, value in self.config.items() if key != "seed"})
+        tree = {key: value for key, value in self.config.items() if key != "seed"}
+        if isinstance(retrain := tree.get("retrain"), dict) and (retrain.get("stop") or {}).get("rule") == "fixed":
+            # A rule that never stops is the same as none, which older runs have.
+            tree["retrain"] = {key: value for key, value in retrain.items() if key != "stop"}
+        return _digest(tree)
 
     @property
     def rows_digest(self) -> str:

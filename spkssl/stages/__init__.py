@@ -25,6 +25,8 @@ COMMANDS: dict[str, Command] = {
     **{name: command for name, command in STAGES.items() if name != "prepare"},
     "synth": Command(None, "make the embedded synthesised corpus"),
     "validate": Command(None, "check data directories, and repair them with --fix"),
+    "stop": Command(6, "decide without labels whether a round is the last one"),
+    "rounds": Command(None, "print how many rounds a run has"),
     "setting": Command(None, "print one setting of a system's YAML"),
     "doctor": Command(None, "check this machine and this installation"),
     "bench": Command(None, "measure speed, as ratios in one run"),

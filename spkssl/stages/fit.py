@@ -161,7 +161,7 @@ def _config_hash(
     tree = {
         **{name: to_dict(getattr(system, name)) for name in ("seed", "features", "frontend", "encoder")},
         "input": system.data.input,
-        "part": {**{k: v for k, v in to_dict(part).items() if k != "rounds"}, "loop": loop},
+        "part": {**{k: v for k, v in to_dict(part).items() if k not in ("rounds", "stop")}, "loop": loop},
     }
     sets = [data / name for name in (system.data.train, system.data.noise, system.data.rir)]
     inputs = [path for folder in sets for path in (folder / "wav.scp", marker(folder, "features"))]

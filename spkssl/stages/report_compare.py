@@ -44,7 +44,11 @@ def compare_runs(settings: Settings, run: Run, views: Sequence[View], out: Path 
         run,
         f"report {out}",
         marker(out, "compare"),
-        settings={"runs": [[view.called, str(view.exp)] for view in views], "bootstrap": replicates, "seed": settings.seed},
+        settings={
+            "runs": [[view.called, str(view.exp)] for view in views],
+            "bootstrap": replicates,
+            "seed": settings.seed,
+        },
         inputs=list(dict.fromkeys(inputs)),
         outputs=[out / name for name in ("compare.json", "COMPARE.md", "compare.html")],
         work=work,

@@ -62,7 +62,7 @@ def retrain(
             say(f"{at}: SUPERVISED, on the labels of {labels}")
         files = {"labels": labels, "centroids": centroids, "start": start}
         facts = fit(system, system.retrain, exp, data, at, ngpu, **files, number=number or 0)
-        return {**facts, "labels": "given" if not number else "pseudo"}
+        return {**facts, **_tell(exp, at), "labels": "given" if not number else "pseudo"}
 
     once(
         run,
@@ -74,3 +74,17 @@ def retrain(
         work=work,
         log=exp / at / "log" / "train.log",
     )
+
+
+def _tell(exp: Path, at: str) -> dict[str, Any]:
+    """Say whom the method's gate let teach, and how many steps were not made as nobody passed; facts for the marker."""
+    from spkssl.report.gating import Trained, gate_row
+
+    gate = gate_row(Trained(exp / at / "utterances.npz", exp / at / "metrics.jsonl"))
+    if gate is None:
+        return {}
+    corrected = f", {gate['corrected']:.1%} taught another label" if gate["corrected"] else ""
+    say(f"{at}: the gate accepted {gate['accepted']:.1%} of the labels{corrected}, each at its utterance's last visit")
+    if gate["idle_steps"]:
+        say(f"warning: {at}: in {gate['idle_steps']} of {gate['steps']} steps nothing taught, and none was made")
+    return {"accepted": gate["accepted"], "idle_steps": gate["idle_steps"]}

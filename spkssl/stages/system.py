@@ -12,6 +12,7 @@ from spkssl.backend.scoring import ScoreConfig
 from spkssl.cluster import ClusterConfig
 from spkssl.data.samplers import SamplerConfig
 from spkssl.methods import configs
+from spkssl.metrics.rounds import RoundStopConfig
 from spkssl.nn.embedder import encoder_configs
 from spkssl.nn.frontend import FrontendConfig
 from spkssl.stages.settings import Settings
@@ -54,6 +55,7 @@ class RetrainConfig:
     augment: Any = config.choice(lambda: AUGMENTS, "mini")
     augment_views: Any = config.choices(lambda: AUGMENTS, "mini")  # kind of view -> its own, instead of `augment`
     rounds: int = 2  # how many the recipe runs, unless --rounds says otherwise
+    stop: RoundStopConfig = RoundStopConfig()  # ... or this rule ends them before
     start: Literal["scratch", "pretrain", "previous"] = "scratch"  # whose encoder weights a round begins with
 
 

@@ -9,12 +9,13 @@ from spkssl.stages.settings import Settings
 from spkssl.stages.stage import made_by
 
 _DECIDES = ("features", "frontend", "encoder")
+_WHEN = ("rounds", "stop")  # of retrain: how many rounds there are, not what one does
 _FREE = ("checkpoint_every", "keep", "log_every", "health")  # of the loop: how it is watched, not what it does
 
 
 def training_slice(settings: Settings, part: str) -> dict[str, Any]:
     """The settings that decide the weights."""
-    section = {key: value for key, value in settings.section(part).items() if key != "rounds"}
+    section = {key: value for key, value in settings.section(part).items() if key not in _WHEN}
     loop = {key: value for key, value in (section.get("loop") or {}).items() if key not in _FREE}
     data = {key: value for key, value in settings.section("data").items() if key not in ("workers", "cache_gb")}
     return {
