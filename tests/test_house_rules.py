@@ -296,10 +296,10 @@ def test_shell_scripts_satisfy_shellcheck():
 
 
 def systems() -> list[Path]:
-    return sorted((ROOT / "egs").glob("*/conf/*.yaml"))
+    return sorted((ROOT / "egs").glob("*/conf/**/*.yaml"))
 
 
-@pytest.mark.parametrize("path", systems(), ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+@pytest.mark.parametrize("path", systems(), ids=lambda path: str(path.relative_to(ROOT / "egs").with_suffix("")))
 def test_every_yaml_builds_and_is_named_like_its_file(path):
     from spkssl.config import read_yaml
     from spkssl.stages.settings import Settings

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spkssl import rng
-from spkssl.config import read_yaml
+from spkssl.config import read_yaml, to_dict
 from spkssl.contract import Batch, Facts, Method, Progress, ViewSpec, samples_of
 from spkssl.methods import make_method
 from spkssl.nn.embedder import Embedder, make_embedder
@@ -24,6 +24,7 @@ from spkssl.training.optim import OptimConfig, clip_gradients, make_optimizer, s
 
 ROOT = Path(__file__).parents[2]
 SYSTEMS = sorted(path for corpus in ("voxceleb", "cnceleb") for path in (ROOT / f"egs/{corpus}/conf").glob("*.yaml"))
+VARIANTS = sorted((ROOT / "egs/voxceleb/conf/one_gpu").glob("*.yaml"))
 ROWS = 2  # utterances in a step
 
 # Parameters of encoder and head, published or as the released code makes them. A published count of a DINO head has a
@@ -145,3 +146,23 @@ def test_networks_have_their_published_sizes_and_take_a_step(path, part, monkeyp
     frozen = WAVLM_LARGE if isinstance(system.encoder, WavlmConfig) else 0
     assert (seen.encoder, seen.trained) == (encoder, encoder + beside - frozen)
     assert np.isfinite(seen.loss) and np.isfinite(seen.norm) and seen.norm > 0 and seen.moved
+
+
+def test_every_voxceleb_system_has_a_variant_for_one_gpu():
+    assert [path.name for path in VARIANTS] == [path.name for path in SYSTEMS if "voxceleb" in path.parts]
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
+def test_on_one_gpu_the_batch_stays_and_is_made_of_equal_parts(path):
+    """Whatever else differs is the centre's momentum, so that a step moves it as far as before."""
+    variant, published = to_dict(read(path)), to_dict(read(path.parents[1] / path.name))
+    for part in ("pretrain", "retrain"):
+        loop = variant[part]["loop"]
+        parts, rest = divmod(loop["batch_size"], loop["accumulate"])
+        assert rest == 0 and parts >= 30
+        targets = variant[part]["method"].get("targets")
+        if targets is not None:
+            assert targets["centre_momentum"] ** loop["accumulate"] == pytest.approx(0.9, abs=1e-3)
+            targets["centre_momentum"] = 0.9
+        loop["accumulate"] = 1
+    assert variant == published
