@@ -6,7 +6,8 @@
 #   bash egs/cnceleb/run.sh --stage 6 --rounds 0 --labels egs/cnceleb/data/train/ref/utt2spk --at supervised
 #
 # The last one is AAMSupCon as published: supervised, on the labels you name. Every result stands for two ways of
-# enrolment, cnceleb_average and cnceleb_concatenated. Results of others and ours: egs/cnceleb/RESULTS.md
+# enrolment, cnceleb_average and cnceleb_concatenated. Give the same options again: what is done is skipped.
+# More: egs/cnceleb/README.md. Results of others and ours: egs/cnceleb/RESULTS.md
 # shellcheck source=../../utils/recipe.sh disable=SC2034
 . "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
 
@@ -17,17 +18,20 @@ cnceleb1=""             # the unpacked CN-Celeb_flac, with data, dev and eval
 cnceleb2=""             # the unpacked CN-Celeb2_flac, with data and spk.lst
 musan=""                # the unpacked musan
 rirs=""                 # the unpacked RIRS_NOISES
-join=0                  # join training utterances until none is shorter than so many seconds; 0: no, wespeaker: 5
+join=0                  # seconds: shorter training utterances are joined (wespeaker: 5), by TRUE LABELS; 0: none are
 expect=published        # what the corpora are counted against: published or none
+quarantine=false        # flag: go on without training recordings that cannot be read
 system=aamsupcon        # which egs/cnceleb/conf/<system>.yaml
 data=""                 # data directories; empty: egs/cnceleb/data
 exp=""                  # where results go; empty: egs/cnceleb/exp/<system>
-nj=8                    # processes that compute features
+nj=8                    # processes that compute features; jobs on a cluster
+on=local                # where shards of features and embeddings are made: local or slurm
+job_options=""          # what to tell srun, e.g. "--partition=gpu --gpus=1"
 ngpu=1                  # GPUs to train on; 0: CPU
 seed=0                  # seed of training
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
-rounds=2                # rounds of retraining on pseudo labels
+rounds=""               # rounds of retraining on pseudo labels; empty: the system's own
 labels=""               # true labels, for one supervised run beside the rounds; empty: none
 at=""                   # score these only, e.g. supervised; empty: all there are
 backend=""              # back-ends, comma separated; empty: the system's own
@@ -43,7 +47,13 @@ if [[ $dry_run == true ]]; then how=(--dry-run); fi
 common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$data" "${how[@]}" "${settings[@]}")
 clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
 training=(--input "$input" --ngpu "$ngpu")
+both=(--sets "train,test" --ngpu "$ngpu")
+without=()
+if [[ $quarantine == true ]]; then without=(--quarantine); fi
+shards=$((ngpu > 1 ? ngpu : 1)) # of extraction: one for each GPU
+if [[ $on != local ]]; then shards=$nj; fi
 threads "$(nproc)"
+rounds=${rounds:-$(spkssl setting retrain.rounds --default 2 --config "$here/conf/$system.yaml" "${settings[@]}")}
 
 if stage 1 prepare; then
   for name in cnceleb1 cnceleb2 musan rirs; do
@@ -58,8 +68,10 @@ if stage 1 prepare; then
 fi
 
 if stage 2 features; then
-  for set in train test noise; do
-    spkssl features --config "$here/conf/$system.yaml" --data "$data/$set" --nj "$nj" "${how[@]}" "${settings[@]}"
+  reading=(--config "$here/conf/$system.yaml" "${how[@]}" "${settings[@]}")
+  sharded "$nj" "$data/log/features.train" features "${reading[@]}" --data "$data/train" "${without[@]}"
+  for set in test noise; do
+    sharded "$nj" "$data/log/features.$set" features "${reading[@]}" --data "$data/$set"
   done
 fi
 
@@ -68,7 +80,7 @@ if stage 3 pretrain; then
 fi
 
 if stage 4 extract; then
-  spkssl extract "${common[@]}" --at pretrain --sets train,test --ngpu "$ngpu"
+  sharded "$shards" "$exp/log/extract.pretrain" extract "${common[@]}" --at pretrain "${both[@]}"
   spkssl extract "${common[@]}" --at untrained --sets test --ngpu "$ngpu"
   spkssl extract "${common[@]}" --at fbank_stats --sets test
 fi
@@ -80,12 +92,12 @@ fi
 if stage 6 retrain; then
   for ((round = 1; round <= rounds; round++)); do
     train retrain "${common[@]}" "${training[@]}" --round "$round"
-    spkssl extract "${common[@]}" --at "round$round" --sets train,test --ngpu "$ngpu"
+    sharded "$shards" "$exp/log/extract.round$round" extract "${common[@]}" --at "round$round" "${both[@]}"
     spkssl cluster "${common[@]}" --at "round$round" "${clustering[@]}"
   done
   if [[ -n $labels ]]; then
     train retrain "${common[@]}" "${training[@]}" --at supervised --labels "$labels"
-    spkssl extract "${common[@]}" --at supervised --sets train,test --ngpu "$ngpu"
+    sharded "$shards" "$exp/log/extract.supervised" extract "${common[@]}" --at supervised "${both[@]}"
   fi
 fi
 

@@ -13,7 +13,7 @@ embeddings of its utterances in enroll.map. `cnceleb_concatenated`: it is the em
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -72,7 +72,7 @@ class Utt(NamedTuple):
         return cls(speaker, *parts)
 
 
-def prepare(config: Cnceleb) -> dict[str, int]:
+def prepare(config: Cnceleb, say: Callable[[str], object] = lambda text: None) -> dict[str, int]:
     """Write `out/{train,test}`; returns the number of utterances of each. The corpora are only read."""
     first = require_folder(config.first, _GET)
     second = require_folder(config.second, _GET)
@@ -87,7 +87,7 @@ def prepare(config: Cnceleb) -> dict[str, int]:
         raise complain(lists["dev.lst"], f"names speakers of eval: {some(shared)}", "check what was unpacked where")
     train = _recordings(first / "data", speakers["dev.lst"], lists["dev.lst"])
     train |= _recordings(second / "data", speakers["spk.lst"], lists["spk.lst"])
-    audio, seconds = _join(config, train) if config.join else (train, None)
+    audio, seconds = _join(config, train, say) if config.join else (train, None)
     _write_train(config.out / "train", audio, seconds)
     _write_test(config.out / "test", found)
     return {"train": len(audio), "test": len(found.audio)}
@@ -124,8 +124,11 @@ def _recordings(data: Path, speakers: Iterable[str], named_by: Path) -> dict[Utt
     return found
 
 
-def _join(config: Cnceleb, train: Mapping[Utt, Path]) -> tuple[dict[Utt, Path], dict[Utt, float]]:
+def _join(
+    config: Cnceleb, train: Mapping[Utt, Path], say: Callable[[str], object]
+) -> tuple[dict[Utt, Path], dict[Utt, float]]:
     """Audio and seconds of the training set with its short utterances joined: <first of them>-comb<how many>."""
+    say(f"SPEAKER LABELS USED: utterances below {config.join:g} s are joined with others of their speaker and genre")
     with ThreadPoolExecutor(config.nj) as pool:
         samples = dict(zip(train.values(), pool.map(_samples, train.values()), strict=True))
     audio: dict[Utt, Path] = {}
@@ -144,7 +147,7 @@ def _join(config: Cnceleb, train: Mapping[Utt, Path]) -> tuple[dict[Utt, Path], 
                 audio[utt] = config.audio / "train" / key[-2:] / f"{key}.flac"
                 places[audio[utt]] = sources
             seconds[utt] = sum(lengths[row] for row in rows)
-    join_files(places, samples, config.nj)
+    join_files(places, samples, config.nj, lambda forecast: say(f"joining: {forecast}"))
     return audio, seconds
 
 

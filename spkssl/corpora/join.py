@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from spkssl.audio.forecast import Forecast, measure, require_space
 from spkssl.audio.read import info
 from spkssl.contract import SAMPLE_RATE
 from spkssl.errors import complain
 from spkssl.io.atomic import open_atomic
 
+_MEASURED = 64  # files after which time and disk are estimated
 _SLACK = 1e-5  # seconds: so little shorter is not shorter
 
 
@@ -39,23 +42,36 @@ def join_groups(seconds: Sequence[float], least: float) -> list[list[int]]:
     return groups
 
 
-def join_files(places: Mapping[Path, Sequence[Path]], samples: Mapping[Path, int], nj: int = 1) -> None:
+def join_files(
+    places: Mapping[Path, Sequence[Path]],
+    samples: Mapping[Path, int],
+    nj: int = 1,
+    tell: Callable[[Forecast], object] = lambda forecast: None,
+) -> None:
     """Write each place, a FLAC file of 16 bits, from its sources one after another; what is there and whole is kept.
 
-    `samples`: of each source. The same bytes for any `nj`.
+    `samples`: of each source. The same bytes for any `nj`. `tell` hears what it will take, once the first are made; a
+    disk that is too small for the others ends the call.
     """
+    lengths = {place: sum(samples[source] for source in places[place]) for place in sorted(places)}
+    todo = [place for place, wanted in lengths.items() if not (place.exists() and info(place).num_samples == wanted)]
 
     def make(place: Path) -> None:
-        wanted = sum(samples[source] for source in places[place])
-        if place.exists() and info(place).num_samples == wanted:
-            return
+        pcm = np.concatenate([_pcm(source) for source in places[place]])
         with open_atomic(place, "wb") as file:
-            soundfile.write(
-                file, np.concatenate([_pcm(source) for source in places[place]]), SAMPLE_RATE, "PCM_16", format="FLAC"
-            )
+            soundfile.write(file, pcm, SAMPLE_RATE, "PCM_16", format="FLAC")
 
+    start, first, rest = time.perf_counter(), todo[:_MEASURED], todo[_MEASURED:]
     with ThreadPoolExecutor(nj) as pool:
-        for _ in pool.map(make, sorted(places)):
+        for _ in pool.map(make, first):
+            pass
+        if rest:
+            written = sum(place.stat().st_size for place in first)
+            done, left = (sum(lengths[place] for place in part) for part in (first, rest))
+            forecast = measure(done, time.perf_counter() - start, written, left)
+            tell(forecast)
+            require_space(rest[0].parent, forecast.bytes, "choose another disk by --audio")
+        for _ in pool.map(make, rest):
             pass
 
 

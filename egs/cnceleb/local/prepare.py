@@ -25,7 +25,8 @@ _SETS = ("train", "test", "noise", "rir", "rir_real")
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="Join training utterances of a speaker and genre until none is shorter than so many seconds (wespeaker: 5).",
+    help="Join training utterances until none is shorter than so many seconds (wespeaker: 5). By speaker and genre, so "
+    "it uses true labels.",
 )
 @click.option("--expect", type=click.Choice(["published", "none"]), default="published", help="Counts to expect.")
 @click.option("--nj", type=click.IntRange(1), default=4, show_default=True, help="Threads; never changes a byte.")
@@ -55,7 +56,7 @@ def prepare(run: Run, nj: int, **given: Any) -> None:
             published=given["expect"] == "published",
             nj=nj,
         )
-        counts |= cnceleb.prepare(config)
+        counts |= cnceleb.prepare(config, say)
         say(", ".join(f"{name}: {sum(n.values()) if isinstance(n, dict) else n}" for name, n in counts.items()))
         return {"files": counts}
 

@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,3 +63,19 @@ def test_audio_of_another_rate_is_refused(tmp_path):
     write(tmp_path / "a.wav", 500, 8000)
     with pytest.raises(InputError, match="got 8000 Hz, expected 16000 Hz"):
         join_files({tmp_path / "b.flac": [tmp_path / "a.wav"]}, {tmp_path / "a.wav": 500})
+
+
+def test_the_first_files_tell_what_the_others_will_take(tmp_path, monkeypatch):
+    sources = [tmp_path / f"{n}.wav" for n in range(4)]
+    for source in sources:
+        write(source, 800)
+    places = {tmp_path / "made" / f"{n}.flac": sources[n : n + 2] for n in range(3)}
+    told = []
+    monkeypatch.setattr("spkssl.corpora.join._MEASURED", 1)
+    join_files(places, dict.fromkeys(sources, 800), tell=told.append)
+    assert len(told) == 1 and 1000 < told[0].bytes < 2 * 2 * 1600 * 1.5 and all(place.exists() for place in places)
+    for place in places:
+        place.unlink()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(InputError, match=r"made: the disk is too small \(got 0 kB free, .*choose another disk by --audio"):
+        join_files(places, dict.fromkeys(sources, 800))
