@@ -122,16 +122,22 @@ def once(
     mark.unlink(missing_ok=True)  # from here on the outputs may be half new
     with _logged(log):
         say(f"{title}: {reason}")
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), cpu_seconds()
         facts = work() or {}
-        seconds = round(time.perf_counter() - start, 2)
+        seconds, busy = round(time.perf_counter() - start, 2), round(cpu_seconds() - busy, 2)
         missing = [output for output in outputs if not output.exists()]
         if missing:
             raise RuntimeError(f"{title} ended without writing {some(missing)}")
-        facts = {"seconds": seconds, "peak_mb": peak_mb(), **facts}
+        facts = {"seconds": seconds, "cpu_seconds": busy, "peak_mb": peak_mb(), **facts}
         markers.write(mark, made_from, outputs, facts)
-        say(f"{title}: done in {seconds:.1f} s, peak {facts['peak_mb']} MB")
+        say(f"{title}: done in {seconds:.1f} s ({busy:.1f} s of one core), peak {facts['peak_mb']} MB")
     return True
+
+
+def cpu_seconds() -> float:
+    """What this process and the children it waited for have used of all cores: unlike time, no matter who else runs."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def peak_mb() -> int:

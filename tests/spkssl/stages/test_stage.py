@@ -1,6 +1,7 @@
 """`once`: fresh work is skipped, stale work is done again and says why, half-done work is not marked."""
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 from spkssl.errors import InputError
 from spkssl.stages.settings import Settings, input_option, settings_options
-from spkssl.stages.stage import Run, made_by, marker, once, require, run_options, say
+from spkssl.stages.stage import Run, cpu_seconds, made_by, marker, once, require, run_options, say
 
 
 def piece(folder: Path, run: Run = Run(), *, factor: int = 1, work=None, log=None) -> bool:
@@ -44,7 +45,7 @@ def test_the_marker_tells_what_was_done(tmp_path):
     piece(tmp_path)
     mark = json.loads(marker(tmp_path, "double").read_text())
     assert mark["inputs"].keys() == {"in"} and mark["outputs"] == ["out"]
-    assert mark["count"] == 1 and mark["seconds"] >= 0 and mark["peak_mb"] > 0
+    assert mark["count"] == 1 and mark["seconds"] >= 0 and mark["cpu_seconds"] >= 0 and mark["peak_mb"] > 0
     assert made_by(tmp_path, "double") == [marker(tmp_path, "double")]
     assert made_by(tmp_path, "other") == []
 
@@ -135,3 +136,12 @@ def test_set_tells_its_own_keys_from_those_of_the_file(tmp_path):
     tree, lines = json.loads(CliRunner().invoke(show_clustering, options, catch_exceptions=False).output)
     assert tree == {"min_size": 4, "algorithm": {"name": "kmeans", "iterations": 7}}
     assert lines == [f"{path}: cluster.algorithm is kmeans by --set, not hdbscan: dropped dims; kept nothing"]
+
+
+def test_cpu_seconds_count_work_and_not_waiting():
+    start = cpu_seconds()
+    time.sleep(0.3)
+    waited = cpu_seconds() - start
+    while cpu_seconds() - start < waited + 0.2:
+        pass
+    assert waited < 0.1
