@@ -185,21 +185,6 @@ class Similarity(nn.Module):
         return self.scale.clamp(min=1e-6) * cosine + self.bias
 
 
-class _Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
-        return -grad
-
-
-def reverse_gradient(x: Tensor) -> Tensor:
-    """The input; its gradient comes back with the opposite sign."""
-    return _Reverse.apply(x)
-
-
 class Discriminator(nn.Module):
     """Same or different channel, from a pair of embeddings: (B, D), (B, D) -> (B, 2) (AAT; Huh et al., 2007.12085)."""
 

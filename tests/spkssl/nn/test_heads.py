@@ -16,7 +16,6 @@ from spkssl.nn.heads import (
     cosines,
     last_layers,
     projector,
-    reverse_gradient,
 )
 
 
@@ -171,13 +170,6 @@ def test_linear_classifier_has_zero_bias_and_drops_only_in_training():
     assert not torch.equal(head(x), head(x))
     head.eval()
     torch.testing.assert_close(head(x), x @ head.weight.T)
-
-
-def test_reversal_turns_only_the_gradient():
-    x = torch.tensor(1.5, requires_grad=True)
-    y = 3 * (2 * reverse_gradient(x))
-    y.backward()
-    assert y.item() == 9.0 and x.grad.item() == -6.0
 
 
 def test_similarity_starts_at_ten_and_minus_five_and_may_be_fixed():
