@@ -40,14 +40,16 @@ def cluster(
     set_name = set_name or settings.section("data").get("train", "train")
     scp, labels = embeddings_of(exp, at, set_name), labels_of(exp, at)
     settled, replaced = _settled(settings)
-    section = _section(settled, name, number)
+    section = _section(settled, name, number, bool(replaced))
     earlier = _earlier(exp, at)
 
-    def work() -> dict[str, Any]:
+    def check() -> None:
         require([scp], f"run stage 4 (extract) first: {at}")
-        if not name:
-            for each in replaced:
-                say(str(each))
+        _build(section, settings)
+
+    def work() -> dict[str, Any]:
+        for each in [] if name else replaced:
+            say(str(each))
         return _work(section, settings, at, scp, labels, earlier)
 
     once(
@@ -58,6 +60,7 @@ def cluster(
         inputs=[scp, *made_by(exp, "extract", at, set_name), *earlier],
         outputs=[labels, labels.with_name("centroids.npy"), labels.with_name("info.json")],
         work=work,
+        check=check,
         log=exp / at / "log" / "cluster.log",
     )
 
@@ -68,18 +71,21 @@ def _settled(settings: Settings) -> tuple[dict[str, Any], list[Any]]:
     return settings.settle(ClusterConfig, "cluster")
 
 
-def _section(section: dict[str, Any], name: str | None, number: str | None) -> dict[str, Any]:
-    """The YAML's section with the flags in it; settings of another algorithm do not fit the one that is named."""
+def _section(section: dict[str, Any], name: str | None, number: str | None, other: bool) -> dict[str, Any]:
+    """The YAML's section with the flags in it; settings of another algorithm do not fit the one that is named.
+
+    `other`: --set has named one, too.
+    """
     from spkssl.cluster import AUTO, CLUSTERERS, takes_number
 
     algorithm = section.get("algorithm", "kmeans")
     old = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
     if name and choose("--cluster", name, CLUSTERERS) != old:
-        section = {**section, "algorithm": {"name": name}}
-        if not number and not takes_number(CLUSTERERS[name][0]()) and section.get("num_clusters", AUTO) != AUTO:
-            unused = section["num_clusters"]
-            click.echo(f"{name} finds the number of clusters itself: num_clusters {unused} is not used")
-            section["num_clusters"] = AUTO
+        section, old, other = {**section, "algorithm": {"name": name}}, name, True
+    if other and not number and section.get("num_clusters", AUTO) != AUTO and not takes_number(CLUSTERERS[old][0]()):
+        unused = section["num_clusters"]
+        click.echo(f"{old} finds the number of clusters itself: num_clusters {unused} is not used")
+        section = {**section, "num_clusters": AUTO}
     if number:
         section = {**section, "num_clusters": _number(number)}
     return section
@@ -99,18 +105,24 @@ def _earlier(exp: Path, at: str) -> list[Path]:
     return [path] if path.exists() else []
 
 
+def _build(section: dict[str, Any], settings: Settings) -> ClusterConfig:
+    from spkssl import config
+    from spkssl.cluster import ClusterConfig
+
+    return config.build(ClusterConfig, section, f"{settings.source}: cluster")
+
+
 def _work(
     section: dict[str, Any], settings: Settings, at: str, scp: Path, labels: Path, earlier: list[Path]
 ) -> dict[str, Any]:
-    from spkssl import config, rng
-    from spkssl.cluster import ClusterConfig
+    from spkssl import rng
     from spkssl.cluster.labels import write_labels
     from spkssl.cluster.pipeline import cluster as run_clustering
     from spkssl.cluster.report import describe, summary
     from spkssl.io.ark import read_vectors
     from spkssl.io.atomic import write_json
 
-    built: ClusterConfig = config.build(ClusterConfig, section, f"{settings.source}: cluster")
+    built = _build(section, settings)
     utts, x = read_vectors(scp)
     found: Clustering = run_clustering(x, built, rng.numpy(settings.seed, "cluster", at))
     info = describe(found, built, utts, rng.numpy(settings.seed, "stability", at), earlier[0] if earlier else None)

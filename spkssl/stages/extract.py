@@ -60,20 +60,22 @@ def extract(
         made_from = markers.recipe(section, inputs)
         piece = _Piece(settings, exp, at, feats, scp, ngpu, made_from.hash(mark))
 
-        def work(piece: _Piece = piece, encoder: list[Path] = encoder) -> dict[str, Any]:
-            require([piece.feats], "run stage 2 (features) first")
-            require(encoder, f"train it first: {at}")
+        def work(piece: _Piece = piece) -> dict[str, Any]:
             return _work(piece, jobs, keep_shards=bool(number))
 
-        if number and not run.dry_run and (run.force or markers.stale(mark, made_from)):
-            require([feats], "run stage 2 (features) first")
+        def check(piece: _Piece = piece, encoder: list[Path] = encoder) -> None:
+            require([piece.feats], "run stage 2 (features) first")
             require(encoder, f"train it first: {at}")
+            _batch_frames(piece)
+
+        if number and not run.dry_run and (run.force or markers.stale(mark, made_from)):
+            check()
             left = _one_shard(piece, number, jobs, run.force)
             say(f"{title}: shard {number} of {jobs} is done, {left} to go")
             if left:
                 continue
         log = exp / at / "log" / f"extract.{name}.log"
-        once(run, title, mark, settings=section, inputs=inputs, outputs=[scp], work=work, log=log)
+        once(run, title, mark, settings=section, inputs=inputs, outputs=[scp], work=work, log=log, check=check)
 
 
 def _work(piece: _Piece, jobs: int, keep_shards: bool) -> dict[str, Any]:
@@ -106,10 +108,15 @@ def _one_shard(piece: _Piece, number: int, jobs: int, force: bool) -> int:
 def _plan(piece: _Piece, jobs: int) -> list[Any]:
     from spkssl.data import embed_shards
     from spkssl.data.embed import batches
+
+    groups = batches(_utterances(piece.feats), _batch_frames(piece))
+    return embed_shards.plan(groups, piece.scp, jobs, piece.signature)
+
+
+def _batch_frames(piece: _Piece) -> int:
     from spkssl.stages.system import build_system
 
-    groups = batches(_utterances(piece.feats), build_system(piece.settings).extract.batch_frames)
-    return embed_shards.plan(groups, piece.scp, jobs, piece.signature)
+    return build_system(piece.settings).extract.batch_frames
 
 
 def _make(piece: _Piece, jobs: int, number: int, advance: Callable[[], object]) -> None:

@@ -58,16 +58,20 @@ def features(
     def plan() -> list[Any]:
         return _plan(settings, section, data, out or data / "feats", jobs)
 
+    def check() -> None:
+        _typed(settings, section)
+
     def work() -> dict[str, Any]:
         return _work(plan(), data, quarantine, run.force and not job)
 
     if number and not run.dry_run and (run.force or markers.stale(mark, markers.recipe(recipe, inputs))):
+        made = plan()
         mark.unlink(missing_ok=True)
-        left = _one_shard(plan(), number, quarantine, run.force)
+        left = _one_shard(made, number, quarantine, run.force)
         say(f"{title}: shard {number} of {jobs} is done, {left} to go")
         if left:
             return
-    if once(run, title, mark, settings=recipe, inputs=inputs, outputs=outputs, work=work):
+    if once(run, title, mark, settings=recipe, inputs=inputs, outputs=outputs, work=work, check=check):
         found = markers.read(mark)
         facts = {name: found[name] for name in ("seconds", "peak_mb", "utts", "frames", "hours", "quarantined")}
         if facts["quarantined"]:
@@ -76,11 +80,16 @@ def features(
 
 
 def _plan(settings: Settings, section: dict[str, Any], data: Path, out: Path, jobs: int) -> list[Any]:
-    from spkssl import config
-    from spkssl.audio import extract, shards
+    from spkssl.audio import shards
 
-    typed = config.build(extract.FeaturesConfig, section, f"{settings.source}: features")
-    return shards.plan(data, out, typed, jobs, settings.seed)
+    return shards.plan(data, out, _typed(settings, section), jobs, settings.seed)
+
+
+def _typed(settings: Settings, section: dict[str, Any]) -> Any:
+    from spkssl import config
+    from spkssl.audio.extract import FeaturesConfig
+
+    return config.build(FeaturesConfig, section, f"{settings.source}: features")
 
 
 def _one_shard(plan: list[Any], number: int, quarantine: bool, force: bool) -> int:

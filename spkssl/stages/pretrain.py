@@ -26,11 +26,16 @@ def pretrain(settings: Settings, run: Run, exp: Path, data: Path, ngpu: int) -> 
     """
     inputs = training_inputs(settings, data)
 
+    def check() -> None:
+        from spkssl.stages.system import build_system
+
+        require(inputs, "run stages 1 and 2 first")
+        build_system(settings)
+
     def work() -> dict[str, Any]:
         from spkssl.stages.fit import fit
         from spkssl.stages.system import build_system, tell_replaced
 
-        require(inputs, "run stages 1 and 2 first")
         system = build_system(settings)
         tell_replaced(settings, "encoder", "pretrain")
         return fit(system, system.pretrain, exp, data, PRETRAIN, ngpu)
@@ -43,5 +48,6 @@ def pretrain(settings: Settings, run: Run, exp: Path, data: Path, ngpu: int) -> 
         inputs=inputs,
         outputs=[encoder_of(exp, PRETRAIN)],
         work=work,
+        check=check,
         log=exp / PRETRAIN / "log" / "train.log",
     )

@@ -51,11 +51,16 @@ def retrain(
     given = [labels, *([start] if start else []), *([centroids] if centroids else [])]
     inputs = [*training_inputs(settings, data), *given]
 
+    def check() -> None:
+        from spkssl.stages.system import build_system
+
+        require(inputs, "run stages 1 to 5 first, and the rounds before this one")
+        build_system(settings)
+
     def work() -> dict[str, Any]:
         from spkssl.stages.fit import fit
         from spkssl.stages.system import build_system, tell_replaced
 
-        require(inputs, "run stages 1 to 5 first, and the rounds before this one")
         system = build_system(settings)
         tell_replaced(settings, "encoder", "retrain")
         if not number:
@@ -72,6 +77,7 @@ def retrain(
         inputs=inputs,
         outputs=[encoder_of(exp, at)],
         work=work,
+        check=check,
         log=exp / at / "log" / "train.log",
     )
 

@@ -75,6 +75,11 @@ def _score(settings: Settings, run: Run, exp: Path, at: str, sources: Sources, n
     folder = exp / at / "scores"
     made = [path for each in sources.sets for path in made_by(exp, "extract", at, each.name)]
 
+    def check() -> None:
+        from spkssl.stages.score_results import typed_section
+
+        typed_section(settings)
+
     def work() -> dict[str, Any]:
         from spkssl.stages.score_results import score_place
 
@@ -94,6 +99,7 @@ def _score(settings: Settings, run: Run, exp: Path, at: str, sources: Sources, n
         inputs=[*sources.files(), *made, *made_by(exp, "cluster", at)],
         outputs=[folder / name / f"{path.name}.scores" for each in sources.sets for path in each.lists],
         work=work,
+        check=check,
         log=exp / at / "log" / f"score.{name}.log",
     )
 

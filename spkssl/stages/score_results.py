@@ -24,9 +24,13 @@ from spkssl.stages.stage import say
 _COLUMNS = ("encoder", "back-end", "trials", "target", "nontarget", "EER %", "95 %")
 
 
+def typed_section(settings: Settings) -> ScoreConfig:
+    return config.build(ScoreConfig, settings.section("score"), f"{settings.source}: score")
+
+
 def score_place(settings: Settings, exp: Path, at: str, sources: Sources, name: str, folder: Path) -> dict[str, Any]:
     """Score every list by one back-end; files `<folder>/<back-end>/<list>.scores`, rows in `<exp>/results.json`."""
-    typed = config.build(ScoreConfig, settings.section("score"), f"{settings.source}: score")
+    typed = typed_section(settings)
     if at and name == "cosine" and typed.cosine.subtract_mean and sources.train is None and sources.mean is None:
         say("no embeddings of the training set: cosine without mean subtraction")
         typed = replace(typed, cosine=replace(typed.cosine, subtract_mean=False))

@@ -9,9 +9,10 @@
         def work() -> dict[str, Any]:
             ...                            # library call; every write atomic; returns facts for the marker
         once(run, f"features {data}", marker(data, "features"), settings=settings.section("features"),
-             inputs=[data / "wav.scp"], outputs=[data / "feats.scp"], work=work)
+             inputs=[data / "wav.scp"], outputs=[data / "feats.scp"], work=work, check=check)
 
-`once` skips fresh work with one line, says why stale work runs again, and marks what was done. A stage never calls
+`once` skips fresh work with one line, says why stale work runs again, and marks what was done. `check` stops for what
+can be known to be wrong before the work, so that a mistyped setting costs nothing. A stage never calls
 another stage, and prints with `say`, which also reaches the log.
 """
 
@@ -106,9 +107,11 @@ def once(
     outputs: list[Path],
     work: Callable[[], Mapping[str, Any] | None],
     log: Path | None = None,
+    check: Callable[[], object] = lambda: None,
 ) -> bool:
     """Do the work unless it is done; True if it was done now. `log`: file that keeps what `say` prints.
 
+    `check` is called before the work where there is some; when it raises, what was done before still counts as done.
     Of several processes that torchrun started all work, and the first one alone speaks and marks.
     """
     made_from = markers.recipe(settings, inputs)
@@ -116,6 +119,7 @@ def once(
     if not reason or run.dry_run:
         say(f"{title}: would run ({reason})" if reason else f"{title}: up to date")
         return False
+    check()
     if _rank():
         work()
         return True

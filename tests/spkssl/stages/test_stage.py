@@ -13,7 +13,7 @@ from spkssl.stages.settings import Settings, input_option, settings_options
 from spkssl.stages.stage import Run, cpu_seconds, made_by, marker, once, require, run_options, say
 
 
-def piece(folder: Path, run: Run = Run(), *, factor: int = 1, work=None, log=None) -> bool:
+def piece(folder: Path, run: Run = Run(), *, factor: int = 1, work=None, log=None, check=lambda: None) -> bool:
     source, made = folder / "in", folder / "out"
 
     def double():
@@ -23,7 +23,7 @@ def piece(folder: Path, run: Run = Run(), *, factor: int = 1, work=None, log=Non
 
     return once(
         run, "double", marker(folder, "double"), settings={"factor": factor}, inputs=[source], outputs=[made],
-        work=work or double, log=log,
+        work=work or double, log=log, check=check,
     )  # fmt: skip
 
 
@@ -81,6 +81,23 @@ def test_work_that_fails_leaves_no_marker_and_a_log_that_says_so(tmp_path):
     assert (
         lines[0].startswith("# spkssl") and "InputError: in: broken" in lines and lines[-1].startswith("# failed after")
     )
+
+
+def test_what_a_check_refuses_costs_nothing(tmp_path, capsys):
+    (tmp_path / "in").write_text("3")
+    log = tmp_path / "log" / "double.log"
+    piece(tmp_path, log=log)
+    before = log.read_text()
+
+    def refuse():
+        raise InputError("c.yaml: unknown key facotr")
+
+    with pytest.raises(InputError, match="unknown key facotr"):
+        piece(tmp_path, factor=2, log=log, check=refuse)
+    assert log.read_text() == before and (tmp_path / "out").read_text() == "3"
+    capsys.readouterr()
+    assert not piece(tmp_path, log=log, check=refuse)  # nothing to do, nothing to check
+    assert capsys.readouterr().out == "double: up to date\n"
 
 
 def test_work_that_forgets_its_output_is_our_defect(tmp_path):
