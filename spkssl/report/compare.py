@@ -66,8 +66,8 @@ def spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]
                         "trials": trials,
                         "labels_used": labels_used(found[0]),
                         "seeds": [view.seed for view in group.runs if _row(view, trials, at, backend)],
-                        "eer": _moments([row["eer"] for row in found]),
-                        "min_dcf": {p: _moments([row["min_dcf"].get(p) for row in found]) for p in points},
+                        "eer": moments([row["eer"] for row in found]),
+                        "min_dcf": {p: moments([row["min_dcf"].get(p) for row in found]) for p in points},
                     }
                 )
     return rows
@@ -80,7 +80,7 @@ def cluster_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[s
         for group in groups:
             found = [row for view in group.runs for row in view.clusters if row["at"] == at]
             if found:
-                scores = {name: _moments([row.get(name) for row in found]) for name in ("k", "nmi", "purity", "ari")}
+                scores = {name: moments([row.get(name) for row in found]) for name in ("k", "nmi", "purity", "ari")}
                 rows.append({"system": group.name, "at": at, **scores})
     return rows
 
@@ -157,7 +157,7 @@ def difference_spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return [
         {
             **dict(zip(("system", "minus", "at", "backend", "trials"), key, strict=True)),
-            "difference": _moments([row["difference"] for row in pairs]),
+            "difference": moments([row["difference"] for row in pairs]),
             "lower": sum(row["high"] < 0 for row in pairs),
             "higher": sum(row["low"] > 0 for row in pairs),
         }
@@ -187,7 +187,7 @@ def _label_spread(
             found = [row for view in group.runs for row in table(view) if row["at"] == at]
             if found:
                 values = {
-                    name: _moments([_scaled(row, keys, factor) for row in found])
+                    name: moments([_scaled(row, keys, factor) for row in found])
                     for name, (keys, factor) in names.items()
                 }
                 rows.append({"system": group.name, "at": at, "runs": len(found), "values": values})
@@ -245,7 +245,7 @@ def _row(view: View, trials: str, at: str, backend: str) -> Mapping[str, Any] | 
     return next((row for row in view.rows if (row["trials"], row["at"], row["backend"]) == wanted), None)
 
 
-def _moments(values: Sequence[float | None]) -> dict[str, Any]:
+def moments(values: Sequence[float | None]) -> dict[str, Any]:
     held = [value for value in values if value is not None]
     if not held:
         return {"mean": None, "sd": None, "n": 0}

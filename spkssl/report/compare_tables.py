@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from spkssl.report import trainings
 from spkssl.report.gating_tables import spread_tables
 from spkssl.report.page import document, figure
 from spkssl.report.svg import drawing, inline, new_figure, style
@@ -23,6 +24,8 @@ def tables(found: Mapping[str, Any]) -> list[Table]:
     if found["clusters"]:
         shown.append(_clusters(found["clusters"]))
     shown += spread_tables(found.get("gates", ()), found.get("reflections", ()))
+    if found.get("trainings"):
+        shown.append(trainings.table(found["trainings"]))
     if any(row["difference"]["n"] > 1 for row in found["difference_spread"]):
         shown.append(_difference_spread(found["difference_spread"]))
     if found["differences"] or found["notes"]:

@@ -15,7 +15,7 @@ from spkssl.errors import complain
 from spkssl.io import markers
 
 SCORED_ELSEWHERE = "+quality"  # ends the back-end of rows whose scores calibration has changed
-_FACTS = ("seconds", "peak_mb", "steps", "utts", "classes")
+_FACTS = ("seconds", "cpu_seconds", "peak_mb", "steps", "utts", "classes")
 _TRUE = {"none": "none", "pseudo": "pseudo", "true": "TRUE LABELS"}
 
 

@@ -114,11 +114,14 @@ def cluster_table(view: View) -> Table:
 def cost_table(view: View, work: Iterable[tuple[str, dict[str, Any]]]) -> Table:
     """Seconds and memory of each marked piece of work."""
     rows = [
-        (title, number(facts.get("seconds"), 1), _count(facts.get("peak_mb")), _count(facts.get("steps")))
+        (title, *(number(facts.get(name), 1) for name in ("seconds", "cpu_seconds")), *_counts(facts))
         for title, facts in work
     ]
-    note = "Time of the last call of each, on the wall clock; memory is the largest resident size of its process."
-    return Table("Cost", ("work", "time s", "peak MB", "steps"), tuple(rows), 1, (note,))
+    note = (
+        "Time of the last call of each, on the wall clock, and of all cores together; memory is the largest resident "
+        "size of its process."
+    )
+    return Table("Cost", ("work", "time s", "CPU s", "peak MB", "steps"), tuple(rows), 1, (note,))
 
 
 def trials_table(view: View, fingerprints: dict[str, str]) -> Table:
@@ -150,6 +153,10 @@ def _result(view: View, row: dict[str, Any], points: list[str]) -> tuple[str, ..
 
 def _points(rows: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(p for row in rows for p in row["min_dcf"]))
+
+
+def _counts(facts: dict[str, Any]) -> tuple[str, str]:
+    return _count(facts.get("peak_mb")), _count(facts.get("steps"))
 
 
 def _count(value: int | None) -> str:

@@ -13,7 +13,7 @@ import click
 from spkssl import config
 from spkssl.backend.scoring import ScoreConfig
 from spkssl.io.atomic import write_json, write_text
-from spkssl.report import compare, compare_tables
+from spkssl.report import compare, compare_tables, trainings
 from spkssl.report.run import View
 from spkssl.report.setting import as_typed
 from spkssl.stages.settings import Settings
@@ -74,6 +74,7 @@ def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[s
         "clusters": compare.cluster_spread(groups, order),
         "gates": compare.gate_spread(groups, order),
         "reflections": compare.reflection_spread(groups, order),
+        "trainings": trainings.spread(groups, order),
         "differences": rows,
         "difference_spread": compare.difference_spread(rows),
         "notes": notes,

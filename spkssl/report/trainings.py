@@ -1,0 +1,87 @@
+"""What several runs' trainings cost, and how they looked at their end: the health scalars, and terms that were stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from spkssl.report.compare import Group, moments
+from spkssl.report.run import View, metric_lines
+from spkssl.report.tables import Table, number
+
+_WATCHED = ("embed_std", "embed_cos", "entropy", "distinct")
+_COST = ("cpu_seconds", "peak_mb", "steps")
+
+
+def spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each system and encoder that was trained: mean and standard deviation (n - 1) over runs.
+
+    `ended`: scalars that are missing from the last epoch on, with the number of epochs that had them.
+    """
+    rows = []
+    for at in order:
+        for group in groups:
+            cost = [found for view in group.runs if (found := view.training(at))]
+            if not cost:
+                continue
+            seen = [_by_epoch(view, at) for view in group.runs]
+            values = {name: moments([row.get(name) for row in cost]) for name in _COST}
+            values |= {name: moments([_last(epochs, name) for epochs in seen]) for name in _WATCHED}
+            stopped = [_ended(epochs) for epochs in seen]
+            names = sorted({name for found in stopped for name in found})
+            ended = {name: moments([found.get(name) for found in stopped]) for name in names}
+            rows.append({"system": group.name, "at": at, "runs": len(cost), **values, "ended": ended})
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    columns = ("system", "encoder", "runs", "CPU s mean", "sd", "peak MB", "steps")
+    columns += tuple(name for watched in _WATCHED for name in (f"{watched} mean", "sd"))
+    lines = []
+    for row in rows:
+        cells = [row["system"], row["at"], str(row["runs"])]
+        cells += [number(row["cpu_seconds"]["mean"], 1), number(row["cpu_seconds"]["sd"], 1)]
+        cells += [number(row[name]["mean"], 0) for name in ("peak_mb", "steps")]
+        cells += [number(row[name][part], 4) for name in _WATCHED for part in ("mean", "sd")]
+        lines.append(tuple(cells))
+    notes = (
+        "CPU s: of all cores together, - where the marker is of a version that did not keep it; of the last call alone "
+        "where a training was resumed. The others: means of the last epoch. embed_std: deviation of unit embeddings "
+        "times the root of their size, 1 when spread, 0 when collapsed; embed_cos: their mean cosine; entropy: of the "
+        "mean assignment over its maximum; distinct: prototypes that are somebody's nearest in a batch.",
+        *(_sentence(row) for row in rows if row["ended"]),
+    )
+    return Table("Trainings", columns, tuple(lines), 2, notes)
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    parts = []
+    for name, found in row["ended"].items():
+        sd = "" if found["sd"] is None else f" (sd {found['sd']:.1f})"
+        parts.append(f"{name} after {found['mean']:.1f}{sd} epochs in {found['n']} of {row['runs']} runs")
+    return f"{row['system']}, {row['at']}, ended before the training: {', '.join(parts)}."
+
+
+def _by_epoch(view: View, at: str) -> list[dict[str, float]]:
+    """Scalars of each epoch, mean over its lines; what comes once an epoch is among them."""
+    epochs: dict[int, dict[str, list[float]]] = {}
+    for line in metric_lines(view.metrics_file(at)):
+        held = epochs.setdefault(line.get("epoch", 0), {})
+        for name, value in line.items():
+            if isinstance(value, int | float) and name not in ("step", "epoch"):
+                held.setdefault(name, []).append(value)
+    return [{name: float(np.mean(found)) for name, found in epochs[k].items()} for k in sorted(epochs)]
+
+
+def _last(epochs: Sequence[dict[str, float]], name: str) -> float | None:
+    return epochs[-1].get(name) if epochs else None
+
+
+def _ended(epochs: Sequence[dict[str, float]]) -> dict[str, int]:
+    """Scalars that the first epoch has and the last has not -> how many epochs had them."""
+    if not epochs:
+        return {}
+    gone = epochs[0].keys() - epochs[-1].keys()
+    return {name: sum(name in epoch for epoch in epochs) for name in gone}
