@@ -1,4 +1,4 @@
-"""What several runs' trainings cost, and how they looked at their end: the health scalars, and terms that were stopped."""
+"""What several runs' trainings cost, and how they looked at their end: health, and the terms that were stopped."""
 
 from __future__ import annotations
 
