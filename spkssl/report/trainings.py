@@ -64,24 +64,22 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"{row['system']}, {row['at']}, ended before the training: {', '.join(parts)}."
 
 
-def _by_epoch(view: View, at: str) -> list[dict[str, float]]:
-    """Scalars of each epoch, mean over its lines; what comes once an epoch is among them."""
-    epochs: dict[int, dict[str, list[float]]] = {}
+def _by_epoch(view: View, at: str) -> list[list[dict[str, Any]]]:
+    """The lines of each epoch."""
+    epochs: dict[int, list[dict[str, Any]]] = {}
     for line in metric_lines(view.metrics_file(at)):
-        held = epochs.setdefault(line.get("epoch", 0), {})
-        for name, value in line.items():
-            if isinstance(value, int | float) and name not in ("step", "epoch"):
-                held.setdefault(name, []).append(value)
-    return [{name: float(np.mean(found)) for name, found in epochs[k].items()} for k in sorted(epochs)]
+        epochs.setdefault(line.get("epoch", 0), []).append(line)
+    return [epochs[k] for k in sorted(epochs)]
 
 
-def _last(epochs: Sequence[dict[str, float]], name: str) -> float | None:
-    return epochs[-1].get(name) if epochs else None
+def _last(epochs: Sequence[Sequence[dict[str, Any]]], name: str) -> float | None:
+    """Mean over the last epoch's lines."""
+    found = [line[name] for line in epochs[-1] if isinstance(line.get(name), int | float)] if epochs else []
+    return float(np.mean(found)) if found else None
 
 
-def _ended(epochs: Sequence[dict[str, float]]) -> dict[str, int]:
+def _ended(epochs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, int]:
     """Scalars that the first epoch has and the last has not -> how many epochs had them."""
-    if not epochs:
-        return {}
-    gone = epochs[0].keys() - epochs[-1].keys()
-    return {name: sum(name in epoch for epoch in epochs) for name in gone}
+    ends = [lines[-1] for lines in epochs]  # the first line of an epoch still tells of the one before
+    gone = ends[0].keys() - ends[-1].keys() if ends else set()
+    return {name: sum(name in line for line in ends) for name in gone}

@@ -19,10 +19,10 @@ def run(folder, lines, cpu_seconds):
 @pytest.fixture
 def rows(tmp_path):
     term = [{"step": k, "epoch": k // 2, "embed_std": k / 4, "entropy": 0.5} for k in range(8)]
-    for line in term[:4]:  # a term of the loss that leaves after the second of four epochs
+    for line in term[:5]:  # a term of the loss that leaves after the second of four epochs, within a line
         line["contrastive"] = 1.0
     other = [{**line, "embed_std": 0.25} for line in term]
-    for line in other[4:6]:
+    for line in other[4:7]:
         line["contrastive"] = 1.0
     group = Group("memo", [run(tmp_path / "a", term, 10.0), run(tmp_path / "b", other, 14.0)])
     return trainings.spread([group], ["untrained", "pretrain"])
