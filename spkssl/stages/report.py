@@ -104,7 +104,7 @@ def _report(settings: Settings, run: Run, view: View, rounds: int | None) -> Non
     outputs = [exp / name for name in ("results.json", "RESULTS.md", "report.html")]
     mark = marker(exp, "report")
     complete = {row["at"] for row in view.clusters if "size_histogram" in row} >= set(view.labels)
-    complete = complete and "gates" in view.results
+    complete = complete and {"gates", "reflections", "rounds"} <= set(view.results)
     # results.json is read and completed here, so among the inputs the rows of stage 7 stand for it.
 
     def work() -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _inputs(view: View) -> list[Path]:
     paths += [path.parent / "info.json" for path in view.labels.values()]
     paths += [path for name in view.lists() if (path := view.trial_list(name)) is not None]
     paths += [path for at in view.order if (path := view.metrics_file(at)).exists()]
-    paths += [_utterances(view, at) for at in view.order]
+    paths += [path for at in view.order for path in (_utterances(view, at), view.exp / at / "stop.json")]
     paths += [view.exp / name for name in ("config.yaml", "provenance.json")]
     paths += [view.reference] if view.reference is not None else []
     return [path for path in dict.fromkeys(paths) if path.exists()]
@@ -144,16 +144,19 @@ def _utterances(view: View, at: str) -> Path:
 def _tables(view: View) -> list[Any]:
     """What opens a report, and what is shown on screen."""
     from spkssl.report.gating_tables import gating_tables
+    from spkssl.report.rounds import round_tables
     from spkssl.report.tables import cluster_table, results_table
 
-    return [results_table(view), *([cluster_table(view)] if view.clusters else []), *gating_tables(view)]
+    clusters = [cluster_table(view)] if view.clusters else []
+    return [results_table(view), *clusters, *gating_tables(view), *round_tables(view)]
 
 
 def _judged(view: View) -> dict[str, list[dict[str, Any]]]:
-    """The tables `gates` and `reflections` of results.json: a row for each round that says who taught."""
+    """The tables `gates`, `reflections` and `rounds` of results.json: rows of the rounds that tell of such things."""
     from spkssl.report.gating import Trained, gate_row, reflection_row
+    from spkssl.report.rounds import round_row
 
-    found: dict[str, list[dict[str, Any]]] = {"gates": [], "reflections": []}
+    found: dict[str, list[dict[str, Any]]] = {"gates": [], "reflections": [], "rounds": []}
     for at in view.order:
         number = stage_of(at)["round"]
         if not number:
@@ -164,7 +167,8 @@ def _judged(view: View) -> dict[str, list[dict[str, Any]]]:
             say(f"{at}: {given} is not what it was trained on, so the report does not say how right those labels were")
         known = given if given.exists() and not changed else None
         files = Trained(_utterances(view, at), view.metrics_file(at), known, view.reference)
-        for table, row in (("gates", gate_row(files)), ("reflections", reflection_row(files))):
+        decided = round_row(view.exp / at / "stop.json")
+        for table, row in (("gates", gate_row(files)), ("reflections", reflection_row(files)), ("rounds", decided)):
             found[table] += [{**stage_of(at), **row}] if row else []
     return found
 
