@@ -141,6 +141,20 @@ def test_misspelt_clustering_does_not_undo_what_is_done(exp):
     assert "up to date" in run(exp)
 
 
+def test_a_mistyped_setting_does_not_undo_what_is_done(exp):
+    run(exp)
+    with pytest.raises(InputError, match="c.yaml: cluster: unknown key algorithm.restart; did you mean algorithm.rest"):
+        run(exp, "--set", "cluster.algorithm.restart=3")
+    assert run(exp) == "cluster pretrain: up to date\n"
+
+
+def test_set_swaps_the_clustering_as_the_flag_does(exp):
+    said = run(exp, "--set", "cluster.algorithm.name=hdbscan")
+    assert "c.yaml: cluster.algorithm is hdbscan by --set, not kmeans: dropped restarts; kept nothing\n" in said
+    assert "hdbscan finds the number of clusters itself: num_clusters 6 is not used\n" in said
+    assert info(exp)["algorithm"]["name"] == "hdbscan"
+
+
 def test_true_labels_are_not_read(exp):
     ref = exp.parent / "data" / "train" / "ref"
     ref.mkdir(parents=True)
