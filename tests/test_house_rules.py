@@ -24,7 +24,8 @@ LAYERS = [
     {"stages", "cli", "__main__", "report", "bench"},
 ]
 BESIDE = {
-    ("config", "errors"), ("settle", "config"), ("io", "errors"), ("audio", "contract"), ("nn", "losses"), ("io", "__init__"),
+    ("config", "errors"), ("settle", "config"), ("io", "errors"), ("audio", "contract"), ("nn", "losses"),
+    ("io", "__init__"),
     ("cli", "stages"), ("__main__", "cli"), ("stages", "report"), ("stages", "bench"), ("report", "stages"),
 }  # fmt: skip
 TORCHLESS = ("io", "metrics", "cluster", "backend")

@@ -55,7 +55,7 @@ def test_all_stages_with_and_without_labels_give_both_enrolments(corpora, tmp_pa
     labels = str(tmp_path / "data/train/ref/utt2spk")
     printed = run(corpora, tmp_path, "--rounds", "1", "--labels", labels, "--join", "1")
     assert "SPEAKER LABELS USED: utterances below 1 s are joined" in printed
-    assert "retrain supervised" in printed and "SUPERVISED" in printed and "train: valid" in printed and "test: valid" in printed
+    assert "supervised: SUPERVISED" in printed and "train: valid" in printed and "test: valid" in printed
     exp = tmp_path / "exp" / "aamsupcon"
     rows = json.loads((exp / "results.json").read_text())["results"]
     found = {(row["at"], row["trials"], row["labels_used"]) for row in rows}

@@ -77,5 +77,5 @@ def test_the_first_files_tell_what_the_others_will_take(tmp_path, monkeypatch):
     for place in places:
         place.unlink()
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(InputError, match=r"made: the disk is too small \(got 0 kB free, .*choose another disk by --audio"):
+    with pytest.raises(InputError, match=r"made: the disk is too small \(got 0 kB free, .*another disk by --audio"):
         join_files(places, dict.fromkeys(sources, 800))
