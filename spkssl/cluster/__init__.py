@@ -44,6 +44,8 @@ class ClusterConfig:
     normalize: bool = True  # embeddings of unit length, as all public recipes but one do
     center: bool = False  # subtract the mean first
     drop_far: float = 0.0  # share of utterances left out, those farthest from their centre; DKU's purification
+    min_posterior: float = 0.0  # of the own cluster, among Gaussians; below it one is left out; Hyperion: 0.9
+    max_size: int = 0  # of bigger clusters so many are drawn, the others left out; Hyperion: 50; 0: all stay
     min_size: int = 1  # smaller clusters are left out; Hyperion keeps 10 and more
     stability: int = 0  # pairs of clusterings of random parts, for the report; each costs two clusterings
 
@@ -53,6 +55,10 @@ class ClusterConfig:
             raise ValueError(f"num_clusters: expected auto or at least 2, got {number!r}")
         if not 0 <= self.drop_far < 1:
             raise ValueError(f"drop_far: expected a share from 0 to below 1, got {self.drop_far}")
+        if not 0 <= self.min_posterior < 1:
+            raise ValueError(f"min_posterior: expected a probability from 0 to below 1, got {self.min_posterior}")
+        if self.max_size < 0:
+            raise ValueError(f"max_size: expected 0 or more, got {self.max_size}")
         if self.over_cluster <= 0:
             raise ValueError(f"over_cluster: expected a positive factor, got {self.over_cluster}")
 

@@ -1,4 +1,4 @@
-"""Labels of utterances: their canonical numbers, who is left out, the centres, and the files they live in.
+"""Labels of utterances: their canonical numbers, the centres, and the files they live in.
 
 Canonical: 0..K-1 without gaps, the biggest cluster is 0, ties go to the one whose first utterance comes first;
 -1 = left out.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spkssl.cluster.vectors import as_rows, lengths, sums, unit_rows
+from spkssl.cluster.vectors import as_rows, sums, unit_rows
 from spkssl.errors import complain
 
 LEFT_OUT = -1
@@ -37,36 +37,11 @@ def count(labels: NDArray[np.int64]) -> int:
     return int(labels.max(initial=LEFT_OUT)) + 1
 
 
-def drop_small(labels: NDArray[np.int64], min_size: int) -> NDArray[np.int64]:
-    """Leave out the clusters of fewer than `min_size`."""
-    sizes = np.bincount(labels[labels >= 0])
-    return canonical(np.where((labels >= 0) & (sizes[labels] >= min_size), labels, LEFT_OUT)) if len(sizes) else labels
-
-
-def drop_far(x: NDArray[Any], labels: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Leave out this share of the assigned rows: those of the lowest cosine to the mean of their cluster.
-
-    At the bound, rows that come later go first.
-    """
-    kept = np.flatnonzero(labels >= 0)
-    goes = int(share * len(kept))
-    if not goes:
-        return labels
-    x = unit_rows(as_rows(x))
-    means = centroids(x, labels)
-    length = np.maximum(lengths(means), np.finfo(np.float32).tiny)
-    near = np.einsum("nd,nd->n", x[kept], means[labels[kept]]) / length[labels[kept]]
-    far = np.lexsort((-kept, near))[:goes]
-    out = labels.copy()
-    out[kept[far]] = LEFT_OUT
-    return canonical(out)
-
-
 def centroids(x: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """(K, D) plain means of the unit rows of each label, not made unit again: SSRL starts its classifier from them."""
     kept = labels >= 0
     if not kept.any():
-        raise complain("clusters", "every utterance is left out", "lower min_size or drop_far")
+        raise complain("clusters", "every utterance is left out", "lower min_size, drop_far or min_posterior")
     found = labels if kept.all() else labels[kept]
     rows = unit_rows(as_rows(x if kept.all() else x[kept]))
     sizes = np.bincount(found)

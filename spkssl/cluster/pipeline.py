@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spkssl.cluster import AUTO, ClusterConfig, make_clusterer, needs_number
-from spkssl.cluster.labels import centroids, count, drop_far, drop_small
+from spkssl.cluster.labels import centroids, count
 from spkssl.cluster.number import Estimate, estimate
+from spkssl.cluster.purify import cap, drop_far, drop_small, drop_unsure
 from spkssl.cluster.vectors import prepare
 from spkssl.contract import Clusterer
 from spkssl.errors import complain
@@ -33,10 +34,12 @@ def cluster(x: NDArray[Any], config: ClusterConfig, rng: np.random.Generator) ->
     clusterer = make_clusterer(config.algorithm, asked)
     labels = clusterer.fit_predict(prepared, rng)
     labels = drop_far(prepared, labels, config.drop_far)
+    labels = drop_unsure(prepared, labels, config.min_posterior)
     labels = drop_small(labels, config.min_size)
+    labels = cap(labels, config.max_size, rng)
     if not count(labels):
         what = f"{config.algorithm.name} left out all {len(x)} utterances"
-        raise complain("cluster", what, "lower min_size, or change the algorithm's settings")
+        raise complain("cluster", what, "lower min_size or min_posterior, or change the algorithm's settings")
     return Clustering(labels, centroids(x, labels), asked, guess, clusterer, prepared)
 
 

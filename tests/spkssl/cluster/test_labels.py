@@ -1,11 +1,11 @@
-"""Canonical numbers, who is left out, centres, and the files."""
+"""Canonical numbers, centres, and the files."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkssl.cluster.labels import canonical, centroids, count, drop_far, drop_small, read_labels, write_labels
+from spkssl.cluster.labels import canonical, centroids, count, read_labels, write_labels
 from spkssl.errors import InputError
 
 partitions = st.lists(st.integers(-1, 6), min_size=1, max_size=40)
@@ -32,26 +32,6 @@ def test_canonical_is_the_same_partition_in_order_of_size(labels):
 def test_canonical_of_canonical_is_itself(labels):
     once = canonical(labels)
     np.testing.assert_array_equal(canonical(once), once)
-
-
-def test_small_clusters_are_left_out():
-    np.testing.assert_array_equal(drop_small(np.array([0, 0, 0, 1, 1, 2, -1]), 2), [0, 0, 0, 1, 1, -1, -1])
-    assert count(drop_small(np.array([0, 0, 1]), 3)) == 0
-    np.testing.assert_array_equal(drop_small(np.array([-1, -1]), 1), [-1, -1])
-
-
-def test_farthest_share_is_left_out():
-    angle = np.deg2rad([0, 1, 2, 60, 90, 91, 92, 93, 94, 95])
-    x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
-    np.testing.assert_array_equal(drop_far(x, labels, 0.1), [1, 1, 1, -1, 0, 0, 0, 0, 0, 0])
-    np.testing.assert_array_equal(drop_far(x, labels, 0.0), labels)
-
-
-def test_share_of_those_still_assigned_is_left_out():
-    x = np.random.default_rng(0).normal(size=(50, 3))
-    labels = canonical(np.r_[np.full(10, -1), np.zeros(25), np.ones(15)].astype(int))
-    assert (drop_far(x, labels, 0.25) < 0).sum() == 20
 
 
 def test_centroids_are_plain_means_of_unit_rows_in_label_order():

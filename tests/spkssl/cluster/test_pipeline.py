@@ -9,6 +9,7 @@ import pytest
 from spkssl import config
 from spkssl.cluster import ClusterConfig, kmeans
 from spkssl.cluster.pipeline import cluster
+from spkssl.cluster.purify import own_posterior
 from spkssl.cluster.report import describe
 from spkssl.cluster.vectors import prepare
 from spkssl.errors import InputError
@@ -50,6 +51,8 @@ def test_torch_is_never_imported():
         ({"num_clusters": 1}, "at least 2"),
         ({"num_clusters": "many"}, "expected auto"),
         ({"drop_far": 1.0}, "drop_far"),
+        ({"min_posterior": 1.0}, "min_posterior"),
+        ({"max_size": -1}, "max_size"),
         ({"over_cluster": 0.0}, "over_cluster"),
         ({"algorithm": "kmean"}, "did you mean kmeans"),
         ({"algorithm": {"name": "ahc", "linkage": "ward", "threshold": 0.5}}, "threshold"),
@@ -73,6 +76,17 @@ def test_far_utterances_are_left_out():
     x[3] = -x[3]
     found = run(x, num_clusters=2, drop_far=0.02)
     assert found.labels[3] == -1 and (found.labels < 0).sum() == 1
+
+
+def test_unsure_utterances_and_the_crowd_are_left_out():
+    x = np.random.default_rng(0).normal(size=(60, 3)) + np.repeat([[2, 0, 0], [0, 2, 0]], 30, axis=0)
+    whole = run(x, num_clusters=2)
+    sure = own_posterior(whole.prepared, whole.labels) >= 0.9
+    assert 0 < (~sure).sum() < 30
+    found = run(x, num_clusters=2, min_posterior=0.9)
+    np.testing.assert_array_equal(found.labels >= 0, sure)
+    found = run(x, num_clusters=2, min_posterior=0.9, max_size=20)
+    assert np.bincount(found.labels[found.labels >= 0]).tolist() == [20, 20] and not (found.labels[~sure] >= 0).any()
 
 
 def test_threshold_leaves_the_number_to_the_algorithm():
