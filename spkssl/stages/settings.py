@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from spkssl import config
+from spkssl.errors import complain
 from spkssl.io.atomic import write_text
 from spkssl.settle import Replaced, settle
 
@@ -37,8 +38,11 @@ class Settings:
         return int(self.tree.get("seed", 0))
 
     def section(self, name: str) -> dict[str, Any]:
-        """The plain section; {} where the YAML has none."""
-        return dict(self.tree.get(name) or {})
+        """The plain section; {} where the YAML has none. A choice may be written as its name alone."""
+        found = self.tree.get(name) or {}
+        if not isinstance(found, Mapping | str):
+            raise complain(self.source, f"{name}: expected a section, got {found!r}")
+        return {"name": found} if isinstance(found, str) else dict(found)
 
     def settle(self, cls: type, name: str = "") -> tuple[dict[str, Any], list[Replaced]]:
         """The plain tree, or one section of it, fit for the choices --set made, and those that it replaced."""

@@ -162,3 +162,10 @@ def test_cpu_seconds_count_work_and_not_waiting():
     while cpu_seconds() - start < waited + 0.2:
         pass
     assert waited < 0.1
+
+
+def test_a_section_may_be_the_name_of_a_choice_and_is_nothing_else():
+    settings = Settings({"encoder": "ecapa"}, "a.yaml", ("encoder=resnet",))
+    assert settings.section("encoder") == {"name": "resnet"} and settings.section("features") == {}
+    with pytest.raises(InputError, match="a.yaml: encoder: expected a section, got 3"):
+        Settings({"encoder": 3}, "a.yaml").section("encoder")
