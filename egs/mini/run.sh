@@ -69,7 +69,7 @@ if stage 5 cluster; then
 fi
 
 if stage 6 retrain; then
-  cluster_first
+  if ((rounds)); then cluster_first; fi
   for ((round = 1; round <= rounds; round++)); do
     train retrain "${common[@]}" "${training[@]}" --round "$round"
     spkssl extract "${common[@]}" --at "round$round" --sets train,dev,test --ngpu "$ngpu"
