@@ -41,7 +41,8 @@ def features(
     The section `features` of the YAML has Kaldi's fbank options under `fbank`, and compress, vad, vad_options,
     resample, channel. Shards that are finished are kept when the command is given again.
     """
-    require([data / "wav.scp"], "prepare the data directory first")
+    if not run.dry_run:
+        require([data / "wav.scp"], "prepare the data directory first")
     flags = {"compress": compress, "vad": vad, "resample": resample}
     given = {name: value for name, value in flags.items() if value is not None}
     section = {**settings.section("features"), **given}

@@ -56,6 +56,9 @@ def report(
         return
     if data is None:
         raise complain("spkssl report", "--exp needs --data", "name the folder of the data directories")
+    if run.dry_run and not folders[0].exists():
+        say("report: would run (there is nothing to report yet)")
+        return
     view = view_of(settings, folders[0], data, rounds)
     _report(settings, run, view, rounds)
     if not run.dry_run:

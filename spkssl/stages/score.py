@@ -10,7 +10,7 @@ import click
 
 from spkssl.backend import BACKENDS
 from spkssl.backend.sources import Sources, TrialSet
-from spkssl.errors import choose, complain
+from spkssl.errors import InputError, choose, complain
 from spkssl.io import markers
 from spkssl.stages import run_folder
 from spkssl.stages.results import read_results
@@ -51,10 +51,13 @@ def score(settings: Settings, run: Run, backend: str | None, **given: Any) -> No
     names = backend.split(",") if backend else section.get("backends", _DEFAULT)
     for name in names:
         choose("--backend", name, BACKENDS)
-    if given["exp"] is None:
-        exp, places = _of_files(section.get("calibrate") or "dev", given)
-    else:
-        exp, places = _of_run(settings, given)
+    try:
+        exp, places = _of_run(settings, given) if given["exp"] else _of_files(section.get("calibrate") or "dev", given)
+    except InputError as error:
+        if not run.dry_run:
+            raise
+        say(f"score: would run, but: {error}")
+        return
     for at, sources in places.items():
         for name in names:
             lacking = _lacking(section.get(name) or {}, name, sources) if at else ""
