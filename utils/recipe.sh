@@ -94,6 +94,11 @@ sharded() {
 
 # Stage 6 without stage 5: labels that are not there yet, or that this call's --cluster makes anew, come first.
 cluster_first() {
+  if ((${nodes:-1} > 1)); then
+    local rule # that ends the rounds would leave the other machines waiting for one that does not come
+    rule=$(spkssl setting retrain.stop.rule --default fixed --config "$here/conf/$system.yaml" "${settings[@]}")
+    [[ $rule == fixed ]] || die "on several machines rounds are fixed: use --set retrain.stop.rule=fixed and --rounds"
+  fi
   if ((stage > 5)) && [[ ! -e $exp/.done/cluster.pretrain.json || ${#clustering[@]} -gt 0 ]]; then
     spkssl cluster "${common[@]}" --at pretrain "${clustering[@]}"
   fi
@@ -101,6 +106,7 @@ cluster_first() {
 
 # After the clustering of a round: decide by retrain.stop whether it is the last one. Argument: the round.
 decide_after() {
+  if ((${node_rank:-0} > 0)); then return; fi # the first machine's part
   spkssl stop "${common[@]}" --round "$1"
   rounds=$(spkssl rounds "${common[@]}" --max "$rounds" --done "$1")
 }

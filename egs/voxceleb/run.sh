@@ -34,7 +34,7 @@ ngpu=1                  # GPUs to train on; 0: CPU
 seed=0                  # seed of training
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
-rounds=""               # rounds of retraining on pseudo labels; empty: the system's own
+rounds=""               # rounds of retraining on pseudo labels, at most; empty: the system's own
 backend=""              # back-ends, comma separated; empty: the system's own
 input=feats             # what training reads: feats or wave
 reference=false         # flag: also train the supervised reference, which uses labels
@@ -90,10 +90,12 @@ if stage 5 cluster; then
 fi
 
 if stage 6 retrain; then
+  if ((rounds)); then cluster_first; fi
   for ((round = 1; round <= rounds; round++)); do
     train retrain "${common[@]}" "${training[@]}" --round "$round"
     sharded "$shards" "$exp/log/extract.round$round" extract "${common[@]}" --at "round$round" --ngpu "$ngpu"
     spkssl cluster "${common[@]}" --at "round$round" "${clustering[@]}"
+    decide_after "$round"
   done
   if [[ $reference == true ]]; then
     train retrain "${common[@]}" "${training[@]}" --at supervised --labels "$labels"
@@ -102,9 +104,11 @@ if stage 6 retrain; then
 fi
 
 if stage 7 score; then
+  rounds=$(rounds_made)
   spkssl score "${common[@]}" --rounds "$rounds" ${backend:+--backend "$backend"}
 fi
 
 if stage 8 report; then
+  rounds=$(rounds_made)
   spkssl report "${common[@]}" --rounds "$rounds"
 fi
