@@ -27,10 +27,13 @@ class Group:
 
 
 def groups(views: Sequence[View]) -> list[Group]:
-    """By system and configuration, in the order given; a system that comes in two configurations is told by folder."""
+    """By system and configuration, in the order given; a system that comes in two configurations is told by folder.
+
+    Runs that were given a name are repetitions of whatever has that name.
+    """
     found: dict[tuple[str, str], Group] = {}
     for view in views:
-        key = view.name, view.config_digest
+        key = view.name, "" if view.called else view.config_digest
         found.setdefault(key, Group(view.name)).runs.append(view)
     for group in found.values():
         made = [view.repetition for view in group.runs]
@@ -48,6 +51,13 @@ def groups(views: Sequence[View]) -> list[Group]:
         if labels.count(group.name) > 1:
             group.name = f"{group.runs[0].name} ({group.runs[0].exp})"
     return list(found.values())
+
+
+def mixed(groups: Sequence[Group]) -> list[str]:
+    """A note on each group whose runs do not share one configuration."""
+    found = [(group, {view.config_digest for view in group.runs}) for group in groups]
+    text = "{}: its runs have {} different configurations, the spread is not of seeds alone"
+    return [text.format(group.name, len(digests)) for group, digests in found if len(digests) > 1]
 
 
 def spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:

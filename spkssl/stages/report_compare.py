@@ -66,6 +66,7 @@ def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[s
     rows, notes = [], []
     if len(groups) > 1 and replicates:
         rows, notes = compare.differences(groups, order, replicates, settings.seed)
+    notes += compare.mixed(groups)
     for note in notes:
         say(note)
     return {

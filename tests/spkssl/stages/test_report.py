@@ -240,6 +240,13 @@ def test_names_given_to_compare_tell_variants_of_a_system_apart(make_run):
     call(*words, "--data", one.parents[1] / "data", "--out", out, "--set", "score.bootstrap=0")
     found = json.loads((out / "compare.json").read_text())
     assert {(row["system"], row["eer"]["n"]) for row in found["spread"]} == {("old", 2), ("new", 1)}
+    assert found["notes"] == []
+    path = two / "config.yaml"
+    path.write_text(path.read_text().replace("{", "{\"more\": 1, ", 1))
+    call(*words, "--data", one.parents[1] / "data", "--out", out, "--set", "score.bootstrap=0")
+    found = json.loads((out / "compare.json").read_text())
+    assert found["notes"] == ["old: its runs have 2 different configurations, the spread is not of seeds alone"]
+    assert {(row["system"], row["eer"]["n"]) for row in found["spread"]} == {("old", 2), ("new", 1)}
 
 
 def test_second_comparison_is_a_no_op(four):
