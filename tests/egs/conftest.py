@@ -25,7 +25,7 @@ TINY = [
 ]  # fmt: skip
 METHOD = {
     "simclr": ["pretrain.method.frames=60"],
-    "lgl": ["pretrain.method.frames=60", "pretrain.method.aat_hidden=8"],
+    "lgl": ["pretrain.method.frames=60"],
     "moco": ["pretrain.method.frames=60", "pretrain.method.queue=24"],
     "dino": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40", "pretrain.method.head.out=32"],
     "rdino": ["pretrain.method.global_frames=60", "pretrain.method.local_frames=40", "pretrain.method.head.out=32"],
