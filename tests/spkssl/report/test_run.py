@@ -39,3 +39,12 @@ def test_resumed_training_is_told_from_its_log(tmp_path):
     (tmp_path / "round1" / "log").mkdir(parents=True)
     (tmp_path / "round1" / "log" / "train.log").write_text("resuming after step 4\n")
     assert view.training("round1") == {"seconds": 5.0, "resumed": True}
+
+
+def test_a_rule_that_never_stops_makes_no_other_configuration_but_one_that_does_is(tmp_path):
+    digests = []
+    for name, stop in (("old", ""), ("fixed", ", stop: {rule: fixed, earliest: 1}"), ("rule", ", stop: {rule: change}")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"system: lgl\nretrain: {{rounds: 2{stop}}}\n")
+        digests.append(View(tmp_path / name, {"results": [], "clusters": []}, (), {}).config_digest)
+    assert digests[0] == digests[1] != digests[2]

@@ -15,3 +15,9 @@ def test_table_of_utterances_is_read_without_pickle_under_their_names(tmp_path):
 def test_a_method_that_knows_nothing_of_utterances_leaves_no_table(tmp_path):
     _save_table(tmp_path / "utterances.npz", ["id1"], {})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_a_method_trained_here_before_goes(tmp_path):
+    _save_table(tmp_path / "utterances.npz", ["id1"], {"loss": torch.tensor([0.5])})
+    _save_table(tmp_path / "utterances.npz", ["id1"], {})
+    assert not list(tmp_path.iterdir())
