@@ -10,20 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from spkssl.audio.read import read
+from spkssl.contract import samples_of
 from spkssl.errors import complain
 from spkssl.io.ark import Reader
 
 
 class Utterance(NamedTuple):
     name: str
-    location: str  # of its log-mels
+    location: str  # of its log-mels, or of its recording
     frames: int
+    begin: int | None = None  # the sample of the recording where it begins; None: it is log-mels
 
 
 class Embed(Protocol):
-    """(B, T, F) log-mels of one length -> (B, D)."""
+    """Log-mels (B, T, F) or waves (B, samples) of one length -> (B, D)."""
 
-    def __call__(self, mels: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
 
 
 def batches(utterances: Sequence[Utterance], max_frames: int) -> list[list[Utterance]]:
@@ -47,13 +50,20 @@ def embed(work: Sequence[Sequence[Utterance]], model: Embed, device: str) -> Ite
     """(utterance, embedding) of every utterance of these batches; not-finite ones are an InputError."""
     reader = Reader()
     for group in work:
-        mels = np.stack([reader.read(utterance.location).astype(np.float32, copy=False) for utterance in group])
-        vectors = model(torch.from_numpy(mels).to(device)).float().cpu().numpy()  # (B, D)
+        inputs = np.stack([_read(reader, utterance) for utterance in group])  # (B, T, F) or (B, samples)
+        vectors = model(torch.from_numpy(inputs).to(device)).float().cpu().numpy()  # (B, D)
         for utterance, vector in zip(group, vectors, strict=True):
             if not np.isfinite(vector).all():
                 what = f"the embedding of {utterance.name} is not finite"
                 raise complain(utterance.location, what, "check its features")
             yield utterance.name, vector
+
+
+def _read(reader: Reader, utterance: Utterance) -> NDArray[np.float32]:
+    if utterance.begin is None:
+        return reader.read(utterance.location).astype(np.float32, copy=False)
+    # As many samples as its frames stand for: recordings of a group may differ by less than a frame.
+    return read(utterance.location, utterance.begin, samples_of(utterance.frames))
 
 
 def mean_and_std(mels: torch.Tensor) -> torch.Tensor:
@@ -67,8 +77,8 @@ class Eval:
     def __init__(self, embedder: nn.Module, device: str) -> None:
         self.embedder = embedder.to(device).eval()
 
-    def __call__(self, mels: torch.Tensor) -> torch.Tensor:
-        short = self.embedder.min_frames - mels.shape[1]
-        if short > 0:
-            mels = mels.repeat(1, 1 + -(-short // mels.shape[1]), 1)[:, : self.embedder.min_frames]
-        return self.embedder(mels)
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        least = self.embedder.min_frames if x.ndim == 3 else samples_of(self.embedder.min_frames)
+        if x.shape[1] < least:
+            x = torch.cat([x] * -(-least // x.shape[1]), dim=1)[:, :least]
+        return self.embedder(x)

@@ -33,6 +33,11 @@ def encoder_configs() -> dict[str, type]:
     return {name: config for name, (config, _) in ENCODERS.items()}
 
 
+def takes_waves(encoder_config: Any) -> bool:
+    """Whether this encoder reads audio itself instead of log-mels."""
+    return getattr(ENCODERS[encoder_config.name][1], "takes_waves", False)
+
+
 class Embedder(nn.Module):
     """Waves (B, samples) in +-1 or log-mels (B, T, F) -> embeddings (B, D).
 

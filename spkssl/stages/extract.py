@@ -109,7 +109,7 @@ def _plan(piece: _Piece, jobs: int) -> list[Any]:
     from spkssl.data import embed_shards
     from spkssl.data.embed import batches
 
-    groups = batches(_utterances(piece.feats), _batch_frames(piece))
+    groups = batches(_utterances(piece), _batch_frames(piece))
     return embed_shards.plan(groups, piece.scp, jobs, piece.signature)
 
 
@@ -206,11 +206,17 @@ def _encoder(piece: _Piece, device: str) -> Any:
     return Eval(make_embedder(system.encoder, system.frontend_config), device)
 
 
-def _utterances(feats: Path) -> list[Any]:
+def _utterances(piece: _Piece) -> list[Any]:
+    """Features, or recordings where the encoder reads waves; lengths are those of the features."""
+    from spkssl.contract import SAMPLE_RATE
     from spkssl.data.embed import Utterance
     from spkssl.io.ark import Reader, read_scp
+    from spkssl.io.datadir import DataDir
     from spkssl.io.tables import read_table
+    from spkssl.nn.embedder import takes_waves
+    from spkssl.stages.system import build_system
 
+    feats = piece.feats
     locations = read_scp(feats)
     if not locations:
         raise complain(feats, "lists no utterance")
@@ -223,4 +229,8 @@ def _utterances(feats: Path) -> list[Any]:
     missing = [utt for utt in locations if utt not in frames]
     if missing:
         raise complain(counts, f"has no {missing[0]} ({len(missing)} missing)", "run stage 2 (features) again")
-    return [Utterance(utt, location, frames[utt]) for utt, location in locations.items()]
+    if piece.at == STATS or not takes_waves(build_system(piece.settings).encoder):
+        return [Utterance(utt, location, frames[utt]) for utt, location in locations.items()]
+    data = DataDir(feats.parent)
+    found = {utt: data.audio(utt) for utt in locations}
+    return [Utterance(utt, str(e.path), frames[utt], round(e.start * SAMPLE_RATE)) for utt, e in found.items()]
