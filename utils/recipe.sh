@@ -61,12 +61,15 @@ parse_options() {
   python=${SPKSSL_PYTHON:-$root/.venv/bin/python}
 }
 
-# True if this stage is among those asked for.
+# True if this stage is among those asked for. Of several machines the first does all that is not training.
 stage() {
   ((stage <= $1 && $1 <= stop_stage)) || return 1
+  if elsewhere && [[ $2 != pretrain && $2 != retrain ]]; then return 1; fi
   current="stage $1 ($2)"
   log "stage $1: $2"
 }
+
+elsewhere() { ((${node_rank:-0} > 0)); }
 
 # One thread for each core to the one process that trains, extracts or clusters; the processes of --nj take one each.
 threads() {
@@ -77,14 +80,17 @@ threads() {
   export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 }
 
-spkssl() { "$python" -m spkssl "$@"; }
+spkssl() {
+  if elsewhere && [[ $1 != setting && $1 != rounds ]]; then return 0; fi
+  "$python" -m spkssl "$@"
+}
 
 # A stage that is made in shards: by so many processes here, or by as many jobs of a cluster where the recipe's option
 # `on` says so. Arguments: how many, beginning of the logs' names, the command.
 sharded() {
   local jobs=$1 log=$2
   shift 2
-  if [[ ${on:-local} == local || $dry_run == true ]]; then
+  if [[ ${on:-local} == local || $dry_run == true ]] || elsewhere; then
     spkssl "$@" --nj "$jobs"
   else
     bash "$root/utils/run_jobs.sh" --nj "$jobs" --on "$on" --options "${job_options:-}" --log "$log" \
@@ -114,11 +120,26 @@ decide_after() {
 # How many rounds there are: --rounds, or those up to the one that retrain.stop ended with.
 rounds_made() { spkssl rounds "${common[@]}" --max "$rounds"; }
 
-# A training stage: on several GPUs through torchrun, otherwise one process.
+# A training stage: one process for each GPU of each machine through torchrun, if that is more than one. Where a recipe
+# has `nodes`, `node_rank` and `master`, the same command on every machine makes one training of all.
 train() {
-  if ((ngpu > 1)); then
-    "$python" -m torch.distributed.run --standalone --nproc_per_node "$ngpu" -m spkssl "$@"
-  else
-    spkssl "$@"
+  local count=${nodes:-1} own=$((ngpu > 1 ? ngpu : 1)) where=(--standalone)
+  if [[ $dry_run == true ]] || ((count * own == 1)); then spkssl "$@"; return; fi
+  if ((count > 1)); then
+    [[ ${master:-} =~ ^[^:]+:[0-9]+$ ]] || die "--nodes $count needs --master host:port, a free port of the first one"
+    [[ $node_rank =~ ^[0-9]+$ ]] && ((node_rank < count)) || die "--node-rank goes from 0 to $((count - 1))"
+    where=(--nnodes "$count" --node-rank "$node_rank" --master-addr "${master%:*}" --master-port "${master##*:}"
+      --rdzv-conf timeout=3600)
+  fi
+  if elsewhere; then
+    log "$1: waiting for the first machine, $master"
+    until reached; do sleep 1; done
+  fi
+  "$python" "$root/utils/launch.py" "${where[@]}" --nproc-per-node "$own" -m spkssl "$@"
+  if elsewhere; then # what comes next has the same port
+    while reached; do sleep 0.2; done
   fi
 }
+
+# Whether the first machine is in a training stage now.
+reached() { (: <"/dev/tcp/${master%:*}/${master##*:}") 2>/dev/null; }

@@ -5,7 +5,10 @@
 #   bash egs/voxceleb/run.sh --stage 3                       # pretraining, and all that follows
 #   bash egs/voxceleb/run.sh --system lgl --rounds 5         # any egs/voxceleb/conf/<system>.yaml
 #   bash egs/voxceleb/run.sh --stage 5 --stop-stage 5 --cluster hdbscan
+#   bash egs/voxceleb/run.sh --system one_gpu/sdpn           # the published batch, made in parts that 24 GB hold
+#   bash egs/voxceleb/run.sh --ngpu 4 --nodes 2 --node-rank 0 --master first:29500   # and with 1 on the second machine
 #
+# Several machines share this folder and --data and --exp; the first does what is not training, the others wait for it.
 # The corpora are only read; decoded audio takes about 150 GB, features 330 GB (by --set features.compress=kaldi a
 # quarter of it). Give the same options again: what is done is skipped. Results: egs/voxceleb/RESULTS.md
 # shellcheck source=../../utils/recipe.sh disable=SC2034
@@ -24,19 +27,22 @@ expect=published        # how much there must be: published, none, or a JSON fil
 audio=""                # where decoded VoxCeleb2 goes; empty: <data>/audio
 no_decode=false         # flag: read m4a directly, which saves that disk and costs time
 quarantine=false        # flag: go on without training recordings that cannot be read
-system=dino             # which egs/voxceleb/conf/<system>.yaml
+system=dino             # which egs/voxceleb/conf/<system>.yaml; one_gpu/<system>: see the top of that file
 data=""                 # data directories; empty: egs/voxceleb/data
 exp=""                  # where results go; empty: egs/voxceleb/exp/<system>
 nj=16                   # processes that decode and compute features; jobs on a cluster
 on=local                # where shards of features and embeddings are made: local or slurm
 job_options=""          # what to tell srun, e.g. "--partition=gpu --gpus=1"
-ngpu=1                  # GPUs to train on; 0: CPU
+ngpu=1                  # GPUs to train on, of each machine; 0: CPU
+nodes=1                 # machines to train on: the same command on each, but for --node-rank
+node_rank=0             # which of them this is, from 0
+master=""               # host:port of the first machine, where the port is free
 seed=0                  # seed of training
 cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
 rounds=""               # rounds of retraining on pseudo labels, at most; empty: the system's own
 backend=""              # back-ends, comma separated; empty: the system's own
-input=feats             # what training reads: feats or wave
+input=""                # what training reads: feats or wave; empty: the system's own
 reference=false         # flag: also train the supervised reference, which uses labels
 dry_run=false           # flag: say what would be done, do nothing
 # end of options
@@ -49,7 +55,7 @@ how=()
 if [[ $dry_run == true ]]; then how=(--dry-run); fi
 common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$data" "${how[@]}" "${settings[@]}")
 clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
-training=(--input "$input" --ngpu "$ngpu")
+training=(${input:+--input "$input"} --ngpu "$ngpu")
 without=()
 if [[ $quarantine == true ]]; then without=(--quarantine); fi
 shards=$((ngpu > 1 ? ngpu : 1)) # of extraction: one for each GPU
