@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
 
 from spkssl import rng
+from spkssl.contract import samples_of
 from spkssl.data.embed import Eval, Utterance, batches, embed, mean_and_std
 from spkssl.errors import InputError
 from spkssl.io.ark import read_vectors, write_ark
 from spkssl.io.tables import write_table
+from spkssl.nn import wavlm
 from spkssl.nn.ecapa import EcapaConfig
 from spkssl.nn.embedder import make_embedder, save_embedder
 from spkssl.nn.frontend import FrontendConfig
@@ -95,6 +98,29 @@ def test_the_baseline_of_feature_statistics_needs_no_encoder(data, tmp_path):
     expected = np.concatenate([mels["u0"].mean(0), mels["u0"].std(0)])
     np.testing.assert_allclose(vectors[keys.index("u0")], expected, rtol=1e-4, atol=1e-5)
     assert mean_and_std(torch.ones(2, 5, 3)).tolist() == [[1.0] * 3 + [0.0] * 3] * 2
+
+
+def test_an_encoder_that_reads_audio_gets_as_many_samples_as_the_features_stand_for(data, tmp_path, monkeypatch):
+    folder, mels = data
+    monkeypatch.setitem(wavlm.SIZES, "tiny", wavlm.Size("layer_norm", 32, 2, 2, 48, True, True))
+    monkeypatch.setattr(wavlm.Wavlm, "load_pretrained", lambda self: None)
+    rng.seed_torch(0, "test")
+    model = make_embedder(wavlm.WavlmConfig(size="tiny", ecapa=TINY), FrontendConfig()).eval()
+    save_embedder_at(tmp_path / "exp/pretrain", model)
+    draw = np.random.default_rng(1)
+    waves = {name: draw.uniform(-0.5, 0.5, samples_of(len(mel)) + i) for i, (name, mel) in enumerate(mels.items())}
+    for name, wave in waves.items():
+        soundfile.write(folder / f"{name}.wav", wave, 16000, "FLOAT")
+    write_table(folder / "wav.scp", {name: str(folder / f"{name}.wav") for name in waves})
+    options = ["--exp", str(tmp_path / "exp"), "--data", str(folder.parent), "--sets", "dev"]
+    CliRunner().invoke(extract, [*options, "--set", "encoder.name=wavlm"], catch_exceptions=False)
+    keys, vectors = read_vectors(tmp_path / "exp/pretrain/emb/dev/xvector.scp")
+    for name in ("u0", "u2", "u5"):
+        wave = torch.from_numpy(waves[name][: samples_of(len(mels[name]))]).float()[None]
+        least = samples_of(model.min_frames)
+        wave = torch.cat([wave] * -(-least // wave.shape[1]), dim=1)[:, : max(least, samples_of(len(mels[name])))]
+        with torch.no_grad():
+            np.testing.assert_allclose(vectors[keys.index(name)], model(wave)[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_missing_encoder_and_features_are_named(data, tmp_path):
