@@ -35,7 +35,7 @@ rounds=""               # rounds of retraining on pseudo labels, at most; empty:
 labels=""               # true labels, for one supervised run beside the rounds; empty: none
 at=""                   # score these only, e.g. supervised; empty: all there are
 backend=""              # back-ends, comma separated; empty: the system's own
-input=feats             # what training reads: feats or wave
+input=""                # what training reads: feats or wave; empty: the system's own
 dry_run=false           # flag: say what would be done, do nothing
 # end of options
 parse_options "$@"
@@ -46,7 +46,7 @@ how=()
 if [[ $dry_run == true ]]; then how=(--dry-run); fi
 common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$data" "${how[@]}" "${settings[@]}")
 clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
-training=(--input "$input" --ngpu "$ngpu")
+training=(${input:+--input "$input"} --ngpu "$ngpu")
 both=(--sets "train,test" --ngpu "$ngpu")
 without=()
 if [[ $quarantine == true ]]; then without=(--quarantine); fi

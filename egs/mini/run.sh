@@ -25,7 +25,7 @@ cluster=""              # clustering; empty: the system's own
 num_clusters=""         # number of clusters, or auto; empty: the system's own
 rounds=""               # rounds of retraining on pseudo labels, at most; empty: the system's own
 backend=""              # back-ends, comma separated; empty: the system's own
-input=feats             # what training reads: feats or wave
+input=""                # what training reads: feats or wave; empty: the system's own
 no_reference=false      # flag: leave out the supervised reference, which uses labels
 dry_run=false           # flag: say what would be done, do nothing
 # end of options
@@ -38,7 +38,7 @@ how=()
 if [[ $dry_run == true ]]; then how=(--dry-run); fi
 common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$data" "${how[@]}" "${settings[@]}")
 clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
-training=(--input "$input" --ngpu "$ngpu")
+training=(${input:+--input "$input"} --ngpu "$ngpu")
 threads "$(nproc)"
 rounds=${rounds:-$(spkssl setting retrain.rounds --default 2 --config "$here/conf/$system.yaml" "${settings[@]}")}
 
