@@ -78,15 +78,16 @@ class Lgl(Hooks):
         m = margin(self.config.margin, t.fraction, *self.config.margin_ramp, shape="linear")
         losses = cross_entropies(aam_logits(cosine, batch.label, m, self.config.scale), batch.label)  # (B,)
         keep = self.gate.keep(losses)
+        loss = self.gate.mean(losses, keep)
         hits = (cosine.argmax(dim=1) == batch.label) & keep
         scalars = {
             "accepted": keep.float().mean(),
-            "idle": (~keep.any()).float(),  # share of batches in which nothing passed
+            "idle": self.gate.idle(),  # share of batches in which nothing passed on any rank
             "accuracy": hits.sum() / keep.sum().clamp_min(1),  # of what passed
             **spread(embeddings),
         }
         label = torch.where(keep, batch.label, UNUSED)
-        return Step(self.gate.mean(losses, keep), scalars, {"loss": losses.detach(), "accepted": keep, "label": label})
+        return Step(loss, scalars, {"loss": losses.detach(), "accepted": keep, "label": label})
 
     def after_backward(self, t: Progress) -> None:
         self.gate.drop_idle_step(self.parameters())

@@ -61,6 +61,10 @@ class LossGate(nn.Module):
         self.taught += count
         return count
 
+    def idle(self) -> Tensor:
+        """1. where no sample of any rank teaches in this step, as far as it was counted, ()."""
+        return (self.taught == 0).float()
+
     def drop_idle_step(self, parameters: Iterable[nn.Parameter]) -> None:
         """Take the gradients away when nobody taught: zeros would still let momentum and weight decay move the net."""
         if not int(self.taught):

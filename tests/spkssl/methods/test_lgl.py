@@ -118,6 +118,15 @@ def test_mean_over_ranks_is_that_of_all_that_is_kept(monkeypatch):
     assert float(sum(parts) / 2) == pytest.approx((1 + 2 + 3 + 9) / 4)
 
 
+def test_a_step_is_not_idle_while_another_rank_keeps_somebody(monkeypatch):
+    gate, nobody = LossGate(4), (torch.tensor([1.0, 2.0]), torch.zeros(2, dtype=torch.bool))
+    gate.mean(*nobody)
+    assert float(gate.idle()) == 1
+    monkeypatch.setattr(gating.dist, "total", lambda count: count + 1)
+    gate.mean(*nobody)
+    assert float(gate.idle()) == 0
+
+
 def test_thresholds_follow_the_rounds():
     published = Config().thresholds
     assert [of_round(published, number) for number in (1, 2, 3, 4, 5, 6)] == [1, 3, 3, 5, 6, 6]

@@ -42,8 +42,8 @@ def test_resumed_training_is_told_from_its_log(tmp_path):
 
 
 def test_a_rule_that_never_stops_makes_no_other_configuration_but_one_that_does_is(tmp_path):
-    digests = []
-    for name, stop in (("old", ""), ("fixed", ", stop: {rule: fixed, earliest: 1}"), ("rule", ", stop: {rule: change}")):
+    digests, stops = [], {"old": "", "fixed": ", stop: {rule: fixed, earliest: 1}", "rule": ", stop: {rule: change}"}
+    for name, stop in stops.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(f"system: lgl\nretrain: {{rounds: 2{stop}}}\n")
         digests.append(View(tmp_path / name, {"results": [], "clusters": []}, (), {}).config_digest)
