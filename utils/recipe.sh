@@ -127,7 +127,9 @@ train() {
   if [[ $dry_run == true ]] || ((count * own == 1)); then spkssl "$@"; return; fi
   if ((count > 1)); then
     [[ ${master:-} =~ ^[^:]+:[0-9]+$ ]] || die "--nodes $count needs --master host:port, a free port of the first one"
-    if [[ ! $node_rank =~ ^[0-9]+$ ]] || ((node_rank >= count)); then die "--node-rank goes from 0 to $((count - 1))"; fi
+    if [[ ! $node_rank =~ ^[0-9]+$ ]] || ((node_rank >= count)); then
+      die "--node-rank goes from 0 to $((count - 1))"
+    fi
     where=(--nnodes "$count" --node-rank "$node_rank" --master-addr "${master%:*}" --master-port "${master##*:}"
       --rdzv-conf timeout=3600)
   fi
