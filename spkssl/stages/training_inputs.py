@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spkssl.errors import complain
 from spkssl.stages.settings import Settings
 from spkssl.stages.stage import made_by
 
@@ -16,7 +18,10 @@ _FREE = ("checkpoint_every", "keep", "log_every", "health")  # of the loop: how 
 def training_slice(settings: Settings, part: str) -> dict[str, Any]:
     """The settings that decide the weights."""
     section = {key: value for key, value in settings.section(part).items() if key not in _WHEN}
-    loop = {key: value for key, value in (section.get("loop") or {}).items() if key not in _FREE}
+    loop = section.get("loop") or {}
+    if not isinstance(loop, Mapping):
+        raise complain(settings.source, f"{part}.loop: expected a section, got {loop!r}")
+    loop = {key: value for key, value in loop.items() if key not in _FREE}
     data = {key: value for key, value in settings.section("data").items() if key not in ("workers", "cache_gb")}
     return {
         "seed": settings.seed,

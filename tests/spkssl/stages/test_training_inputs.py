@@ -1,10 +1,17 @@
+import pytest
+
+from spkssl.errors import InputError
 from spkssl.stages.settings import Settings
 from spkssl.stages.training_inputs import training_slice
 
+FILE = {"seed": 3, "data": {"workers": 2}, "retrain": {"rounds": 2, "loop": {"epochs": 4, "keep": 1}}}
 
-def test_how_many_rounds_there_are_decides_nothing_in_a_round():
-    tree = {"retrain": {"method": {"name": "lgl"}, "loop": {"epochs": 3}}}
-    plain = training_slice(Settings(tree, "test"), "retrain")
-    overrides = ("retrain.rounds=5", "retrain.stop.rule=stability", "retrain.stop.agreement=0.8")
-    assert training_slice(Settings(tree, "test", overrides), "retrain") == plain
-    assert training_slice(Settings(tree, "test", ("retrain.start=previous",)), "retrain") != plain
+
+def test_what_decides_the_weights_is_told_from_how_a_training_is_watched():
+    found = training_slice(Settings(FILE, "x.yaml"), "retrain")
+    assert found["retrain"] == {"loop": {"epochs": 4}} and found["data"] == {} and found["seed"] == 3
+
+
+def test_number_for_a_section_is_an_error():
+    with pytest.raises(InputError, match="x.yaml: retrain.loop: expected a section, got 3"):
+        training_slice(Settings(FILE, "x.yaml", ("retrain.loop=3",)), "retrain")
