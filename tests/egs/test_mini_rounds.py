@@ -76,7 +76,7 @@ def test_stable_labels_end_the_rounds_and_later_stages_work_with_those_there_are
 @pytest.mark.slow
 def test_where_the_gate_lets_nobody_pass_no_step_is_made_and_it_is_said(recipe):
     run = recipe("lgl")
-    nobody = ("--set", "retrain.method.gate=threshold", "--set", "retrain.method.thresholds=[1.0e-9]")
+    nobody = ("--set", "retrain.method.gate=threshold", "--set", "retrain.method.thresholds=[-1.0]")
     nobody += ("--set", "retrain.loop.log_every=1")
     printed = run("--stage", "3", "--rounds", "1", *LGL, *nobody)
     assert "round1: the gate accepted 0.0% of the labels" in printed
