@@ -4,16 +4,20 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from spkssl.config import read_yaml
 from spkssl.io.ark import read, read_scp
 from spkssl.io.tables import read_table
+from spkssl.nn import wavlm
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -36,12 +40,19 @@ METHOD = {
     "ssrl": [*VIEWS, *HEAD, "retrain.method.student_frames=60", "retrain.method.teacher_frames=80",
              "retrain.method.fixed_epochs=1", "retrain.method.queue=1",
              "retrain.loop.optim.schedule.first_epochs=1"],
+    "moco": ["pretrain.method.frames=60", "pretrain.method.queue=24", *AAM],
+    "dlg_lc": [*VIEWS, *HEAD, *AAM, "retrain.method.ungated_epochs=1", "retrain.method.uncorrected_epochs=1"],
+    "aamsupcon": [*VIEWS, *HEAD, *AAM],
 }  # fmt: skip
+METHOD["ssrl_wavlm"] = [*METHOD["ssrl"], "encoder.size=tiny"]
+SYSTEMS = sorted(path.stem for path in (ROOT / "egs/voxceleb/conf").glob("*.yaml"))
 
 
 class Recipe:
     def __init__(self, corpora: Path, data: Path, exp: Path, system: str = "simclr") -> None:
         self.corpora, self.data, self.exp, self.system = corpora, data, exp, system
+        self.more: list[str] = []  # settings
+        self.env = {**os.environ, "SPKSSL_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
     def run(
         self, *options: str, corpora: bool = True, env: dict[str, str] | None = None
@@ -59,11 +70,10 @@ class Recipe:
             for option, folder in names.items():
                 command += [f"--{option}", str(self.corpora / folder)]
             command += ["--expect", str(self.corpora / "counts.json")]
-        for setting in (*self._fitting(TINY), *METHOD[self.system]):
+        for setting in (*self._fitting(TINY), *METHOD.get(self.system, []), *self.more):
             command += ["--set", setting]
-        environment = {**os.environ, "SPKSSL_PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **(env or {})}
         return subprocess.run(
-            [*command, *options], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1200
+            [*command, *options], env=self.env | (env or {}), cwd=ROOT, capture_output=True, text=True, timeout=1200
         )
 
     def __call__(self, *options: str, corpora: bool = True) -> str:
@@ -81,7 +91,8 @@ class Recipe:
             for part in key[:-1]:
                 section = (section or {}).get(part)
             if "warmup_epochs" not in key or key[-1] in (section or {}):
-                kept.append(setting)
+                inner = setting.replace("encoder.", "encoder.ecapa.") if self.system == "ssrl_wavlm" else setting
+                kept.append(inner)
         return kept
 
 
@@ -118,11 +129,22 @@ def whole(recipe: Recipe) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", ["simclr", "dino", "rdino", "sdpn", "memo", "lgl", "ssrl"])
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_whole_recipe_for_a_system(corpora, data, tmp_path, system):
-    if not (ROOT / f"egs/voxceleb/conf/{system}.yaml").exists():
-        pytest.skip(f"no {system} here")
-    whole(Recipe(corpora, data, tmp_path / "exp", system))
+    recipe = Recipe(corpora, data, tmp_path / "exp", system)
+    if system == "ssrl_wavlm":
+        with_tiny_wavlm(recipe, tmp_path)
+    whole(recipe)
+
+
+def with_tiny_wavlm(recipe: Recipe, folder: Path) -> None:
+    """Teach the recipe's Python a size that nobody published, and give it weights of that size."""
+    size = wavlm.Size("layer_norm", 32, 2, 2, 48, True, True)
+    code = f"from spkssl.nn import wavlm\nfrom spkssl.nn.wavlm import Size\nwavlm.SIZES['tiny'] = {size!r}\n"
+    (folder / "sitecustomize.py").write_text(code)
+    torch.save(wavlm._architecture(size).state_dict(), folder / "wavlm.pth")
+    recipe.env["PYTHONPATH"] = str(folder)
+    recipe.more = [f"encoder.weights={folder / 'wavlm.pth'}"]
 
 
 def test_stage_one_and_two_leave_valid_sets_and_are_not_repeated(corpora, data, tmp_path):
@@ -130,6 +152,27 @@ def test_stage_one_and_two_leave_valid_sets_and_are_not_repeated(corpora, data, 
         assert read_scp(data / name / "feats.scp").keys() == read_table(data / name / "wav.scp").keys()
     again = Recipe(corpora, data, tmp_path / "exp")("--stop-stage", "2")
     assert again.count("up to date") == 5 and "done in" not in again
+
+
+@pytest.mark.slow
+def test_two_machines_make_one_run_of_which_the_second_only_trains(corpora, data, tmp_path):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        where = ["--nodes", "2", "--master", f"127.0.0.1:{found.getsockname()[1]}", "--stage", "3", "--stop-stage", "6"]
+    recipe = Recipe(corpora, data, tmp_path / "exp")
+    with ThreadPoolExecutor() as machines:
+        first, second = machines.map(lambda rank: recipe(*where, "--node-rank", rank, corpora=False), "01")
+    assert "over 2 processes" in first and "cluster round1: not done yet" in first and "waiting" not in first
+    assert "over 2 processes" not in second and "extract" not in second and "cluster" not in second
+    assert [stage in second for stage in ("stage 3", "stage 4", "stage 5", "stage 6")] == [True, False, False, True]
+    assert (tmp_path / "exp/round1/emb/test/xvector.scp").exists()
+
+
+def test_a_dry_run_goes_through_before_anything_is_there(tmp_path):
+    done = Recipe(tmp_path, tmp_path / "data", tmp_path / "exp", "one_gpu/sdpn").run("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "retrain round1: would run" in done.stdout and "report: would run" in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -159,6 +202,19 @@ def test_what_is_wrong_with_the_corpora_is_said_in_one_line(corpora, tmp_path, o
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if not line.startswith("run.sh: failed in stage 1")]
     assert len(said) == 1 and message in said[0], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nodes", "2"], "run.sh: --nodes 2 needs --master host:port, a free port of the first one"),
+        (["--nodes", "2", "--master", "a:1", "--node-rank", "2"], "run.sh: --node-rank goes from 0 to 1"),
+    ],
+)
+def test_machines_that_cannot_be_told_apart_are_refused(tmp_path, options, message):
+    recipe = Recipe(tmp_path, tmp_path / "data", tmp_path / "exp")
+    done = recipe.run("--stage", "3", "--stop-stage", "3", *options, corpora=False)
+    assert done.returncode == 2 and done.stderr.splitlines()[0] == message
 
 
 def test_without_ffmpeg_stage_one_says_so(corpora, tmp_path):
