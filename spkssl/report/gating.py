@@ -137,7 +137,7 @@ def reflection_row(files: Trained) -> dict[str, Any] | None:
 
 
 def _gate_epochs(metrics: Path) -> Iterable[dict[str, Any]]:
-    """Means over the steps of each epoch. A line counts for the epoch in which it ends."""
+    """Means over the steps of each epoch, to which its lines belong whole."""
     for epoch, lines in _by_epoch(metrics).items():
         steps = sum(span for span, _ in lines)
         idle = _sum(lines, "idle")

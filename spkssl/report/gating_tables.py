@@ -106,11 +106,7 @@ def _gate_epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
             cells += [percent(epoch.get("corrected"))] if corrects else []
             cells.append(number(epoch.get("idle_steps"), 0))
         lines.append(tuple(cells))
-    note = (
-        "Means over the steps of an epoch; a line of metrics.jsonl counts for the epoch in which it ends, so this is "
-        "exact where retrain.loop.log_every divides the steps of an epoch."
-    )
-    return Table("Gate by epoch", columns, tuple(lines), 0, (note,))
+    return Table("Gate by epoch", columns, tuple(lines), 0, ("Means over the steps of an epoch.",))
 
 
 def _reflection_epochs(row: Mapping[str, Any]) -> Table:

@@ -80,6 +80,6 @@ def _last(epochs: Sequence[Sequence[dict[str, Any]]], name: str) -> float | None
 
 def _ended(epochs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, int]:
     """Scalars that the first epoch has and the last has not -> how many epochs had them."""
-    ends = [lines[-1] for lines in epochs]  # the first line of an epoch still tells of the one before
+    ends = [lines[-1] for lines in epochs]
     gone = ends[0].keys() - ends[-1].keys() if ends else set()
     return {name: sum(name in line for line in ends) for name in gone}

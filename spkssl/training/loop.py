@@ -39,7 +39,7 @@ class LoopConfig:
     amp: Literal["none", "bf16"] = "none"
     checkpoint_every: int = 0  # steps; 0: at every epoch's end
     keep: int = 2  # checkpoints
-    log_every: int = 10  # steps
+    log_every: int = 10  # steps; also at every epoch's end
     health: HealthConfig = HealthConfig()
 
 
@@ -92,7 +92,7 @@ def train(
             clock.step_done(sum(len(batch.index) for batch in micros) * dist.world_size())
             if done % t.steps_per_epoch == 0:
                 method.end_epoch(_epoch_records(state), Progress(done - 1, t.steps_per_epoch, t.epochs))
-            if done % config.log_every == 0 or done == t.total:
+            if done % config.log_every == 0 or done % t.steps_per_epoch == 0:  # no line tells of two epochs
                 _write_log(state, t, lr, clock, config, out, say)
             if _due(done, t, config):
                 _save(state, method, optimizer, config, out, config_hash)

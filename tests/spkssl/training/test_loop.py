@@ -80,10 +80,10 @@ def test_an_epoch_ends_with_its_records_in_the_order_of_the_utterances(fit, toy)
         assert records["value"].shape == (toy.UTTS,)
 
 
-def test_the_log_has_a_line_per_interval_with_averages(fit, tmp_path):
-    fit(log_every=4)
+def test_the_log_has_a_line_per_interval_and_epoch_with_averages(fit, tmp_path):
+    fit(log_every=2)
     rows = log.read(tmp_path / "metrics.jsonl")
-    assert [(row["step"], row["epoch"]) for row in rows] == [(4, 1), (6, 1)]
+    assert [(row["step"], row["epoch"]) for row in rows] == [(2, 0), (3, 0), (4, 1), (6, 1)]  # none of two epochs
     assert {"lr", "loss", "half", "grad_norm", "utts_per_second", "data_wait"} <= rows[0].keys()
     assert rows[0]["half"] == pytest.approx(rows[0]["loss"] / 2, rel=1e-5)
     assert 0 <= rows[0]["data_wait"] <= 1
