@@ -25,7 +25,7 @@ def training_slice(settings: Settings, part: str) -> dict[str, Any]:
     data = {key: value for key, value in settings.section("data").items() if key not in ("workers", "cache_gb")}
     return {
         "seed": settings.seed,
-        "data": data,
+        "data": {"input": "feats", **data},  # said or left to the default is the same
         part: {**section, "loop": loop},
         **{name: settings.section(name) for name in _DECIDES},
     }
