@@ -49,12 +49,13 @@ def own_posterior(x: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[
     nothing and makes all of them sure; here it leans on the variance within all clusters.
     """
     clusters = count(labels)
+    x = x - x.mean(axis=0)  # x^2 - 2 x m + m^2 cancels where the rows lie far from 0
     sizes = np.bincount(labels, minlength=clusters)[:, None].astype(np.float32)  # (K, 1)
     mean = sums(x, labels, clusters) / sizes  # (K, D)
     square = np.square(x - mean[labels])
     common = square.mean(axis=0)  # (D,)
-    common = np.maximum(common, max(1e-6 * common.mean(), 1e-12))  # a dimension without spread decides nothing
     variance = (sums(square, labels, clusters) + _PRIOR * common) / (sizes + _PRIOR)  # (K, D)
+    variance += max(1e-6 * common.mean(), 1e-12)  # a dimension without spread decides nothing
     # ln N(x; m, v) = -1/2 (x^2 . 1/v - 2 x . m/v + m^2 . 1/v + sum ln v) + constant
     inverse, pull = 1 / variance, mean / variance
     rest = (mean * pull + np.log(variance)).sum(axis=1)  # (K,)

@@ -60,6 +60,15 @@ def test_one_cluster_is_sure_of_itself_and_those_left_out_stay_so():
     assert drop_unsure(x, canonical(out), 0.5)[3] == -1
 
 
+def test_where_the_rows_lie_and_dimensions_without_spread_are_no_matter():
+    x, labels = two_clouds()
+    expected = own_posterior(x, labels)
+    np.testing.assert_allclose(own_posterior(x + np.float32(300), labels), expected, atol=1e-3)
+    flat = np.concatenate([x, np.full((len(x), 1), 0.5, np.float32)], axis=1)
+    flat[::2, 2] += 1e-7
+    np.testing.assert_allclose(own_posterior(flat, labels), expected, atol=1e-3)
+
+
 def test_posteriors_of_far_away_rows_do_not_overflow():
     x = np.array([[0, 0], [0, 1], [1e4, 0], [1e4, 1]], np.float32)
     assert own_posterior(x, np.array([0, 0, 1, 1])).tolist() == [1.0] * 4
