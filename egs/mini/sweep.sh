@@ -79,7 +79,7 @@ done
 for turn in '^[^ ]+ +[^ ]+ +- *' '^[^ ]+ +[^ ]+ +[^- ]'; do # first those that start from nothing
   for pair in $pairs; do
     { plan | grep -E "$turn" || true; } | sed "s/^/${pair%:*} ${pair#*:} /"
-  done | xargs -P "$jobs" -L 1 bash -c 'set -euo pipefail; run "$@"' run
+  done | xargs -r -P "$jobs" -L 1 bash -c 'set -euo pipefail; run "$@"' run
 done
 
 runs=()
