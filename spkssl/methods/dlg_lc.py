@@ -82,7 +82,7 @@ class DlgLc(Hooks):
         scalars = {
             "accepted": keep.float().mean(),
             "corrected": ((label != UNUSED) & ~keep).float().mean(),
-            "idle": self.gate.idle(),  # share of batches in which nothing taught on any rank
+            "idle": self.gate.idle(),  # share of steps in which nothing taught on any rank
             "accuracy": (cosine.argmax(dim=1) == batch.label).float().mean(),  # against the given labels
             **spread(embeddings),
         }

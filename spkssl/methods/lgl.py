@@ -82,7 +82,7 @@ class Lgl(Hooks):
         hits = (cosine.argmax(dim=1) == batch.label) & keep
         scalars = {
             "accepted": keep.float().mean(),
-            "idle": self.gate.idle(),  # share of batches in which nothing passed on any rank
+            "idle": self.gate.idle(),  # share of steps in which nothing passed on any rank
             "accuracy": hits.sum() / keep.sum().clamp_min(1),  # of what passed
             **spread(embeddings),
         }

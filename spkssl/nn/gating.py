@@ -42,6 +42,7 @@ class LossGate(nn.Module):
         self.register_buffer("accepted", torch.zeros(num_utts, dtype=torch.bool))  # (N,) by the gate
         self.register_buffer("labels", torch.full((num_utts,), UNUSED))  # (N,) the label it taught
         self.register_buffer("taught", torch.tensor(0))  # samples of the step that is being made
+        self._parts, self._told = 0, torch.tensor(0)  # micro-batches of that step, and what `idle` said of them in sum
 
     def keep(self, losses: Tensor) -> Tensor:
         """(B,) bool: who passes, by the loss of this very step."""
@@ -62,8 +63,16 @@ class LossGate(nn.Module):
         return count
 
     def idle(self) -> Tensor:
-        """1. where no sample of any rank teaches in this step, as far as it was counted, ()."""
-        return (self.taught == 0).float()
+        """The scalar `idle` of a micro-batch, (): the mean over those of a step is 1. if in none of them any sample of
+        any rank taught, else 0. To be asked once for each, after `count`.
+
+        The first one that teaches takes back what those before it said, for they knew of no other.
+        """
+        self._parts += 1
+        told = self._told.to(self.taught.device)
+        now = self._parts * (self.taught == 0) - told
+        self._told = told + now
+        return now.float()
 
     def drop_idle_step(self, parameters: Iterable[nn.Parameter]) -> None:
         """Take the gradients away when nobody taught: zeros would still let momentum and weight decay move the net."""
@@ -71,6 +80,7 @@ class LossGate(nn.Module):
             for parameter in parameters:
                 parameter.grad = None
         self.taught.zero_()
+        self._parts, self._told = 0, torch.zeros_like(self._told)
 
     def remember(self, records: dict[str, Tensor]) -> None:
         """Keep an epoch's `loss`, `accepted` and `label` of the utterances in `index`."""

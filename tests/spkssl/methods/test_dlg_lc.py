@@ -162,6 +162,16 @@ def test_corrections_alone_make_a_step():
     assert float(step.scalars["idle"]) == 0 and method.classifier.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize(("gates", "idle"), [((-1, 1e9), 0), ((1e9, -1), 0), ((-1, -1), 1)])
+def test_idle_is_one_on_the_mean_over_micro_batches_only_if_none_teaches(gates, idle):
+    method = make(confidence=1.0)
+    told = []
+    for threshold in gates:
+        method.gate.threshold.fill_(threshold)
+        told.append(float(method(draw(4), at(9)).scalars["idle"]))
+    assert sum(told) / len(gates) == idle
+
+
 def test_one_mode_of_losses_means_no_gate_and_nothing_to_correct():
     method = make()
     method.end_epoch(records(torch.full((600,), 2.0)), at(3))

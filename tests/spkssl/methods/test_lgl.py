@@ -109,6 +109,21 @@ def test_a_step_is_idle_only_if_all_its_micro_batches_are():
     assert method.encoder.bias.grad is not None and int(method.gate.taught) == 0
 
 
+@pytest.mark.parametrize(
+    ("gates", "idle"),
+    [((-1, 3), 0), ((3, -1), 0), ((-1, -1), 1), ((-1, -1, 3, -1), 0), ((-1, -1, -1), 1), ((3, 3), 0)],
+)
+def test_idle_is_one_on_the_mean_over_micro_batches_only_if_none_teaches(gates, idle):
+    method, two = hand_case(3.0)
+    for _ in range(2):  # what one step said does not reach the next
+        told = []
+        for threshold in gates:
+            method.gate.threshold.fill_(threshold)
+            told.append(float(method(two, at(1)).scalars["idle"]))
+        method.after_backward(at(1))
+        assert sum(told) / len(gates) == idle
+
+
 def test_mean_over_ranks_is_that_of_all_that_is_kept(monkeypatch):
     losses, mask = torch.tensor([1.0, 2.0, 3.0, 10.0]), torch.tensor([True, True, True, False])
     others = torch.tensor([7.0, 8.0, 9.0, 9.0]), torch.tensor([False, False, True, False])
@@ -122,6 +137,7 @@ def test_a_step_is_not_idle_while_another_rank_keeps_somebody(monkeypatch):
     gate, nobody = LossGate(4), (torch.tensor([1.0, 2.0]), torch.zeros(2, dtype=torch.bool))
     gate.mean(*nobody)
     assert float(gate.idle()) == 1
+    gate.drop_idle_step([])
     monkeypatch.setattr(gating.dist, "total", lambda count: count + 1)
     gate.mean(*nobody)
     assert float(gate.idle()) == 0
