@@ -28,6 +28,7 @@ from spkssl.nn.sync_norm import convert_sync
 from spkssl.training import checkpoint, log
 from spkssl.training.health import HealthConfig, Monitor
 from spkssl.training.optim import OptimConfig, clip_gradients, make_optimizer, set_lr
+from spkssl.training.outlook import Outlook
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def train(
     optimizer = make_optimizer(method, config.optim)
     state = _resume(method, optimizer, config, out, device, config_hash, say)
     t = Progress(state.step, loader.steps_per_epoch, config.epochs)
+    outlook = Outlook(out, t.total, config.keep, say) if dist.rank() == 0 else None
     bar = tqdm(total=t.total, initial=t.step, desc=out.name, unit="step", disable=None if dist.rank() == 0 else True)
     while t.step < t.total:
         clock = _Clock()
@@ -94,6 +96,8 @@ def train(
                 method.end_epoch(_epoch_records(state), Progress(done - 1, t.steps_per_epoch, t.epochs))
             if done % config.log_every == 0 or done % t.steps_per_epoch == 0:  # no line tells of two epochs
                 _write_log(state, t, lr, clock, config, out, say)
+            if outlook:
+                outlook.step_done(done, method, optimizer)
             if _due(done, t, config):
                 _save(state, method, optimizer, config, out, config_hash)
             bar.update()
