@@ -95,6 +95,8 @@ def override(tree: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]
             raise complain("--set", f"expected a.b=value, got {setting!r}")
         node, *rest = out, *key.split(".")
         for name in rest[:-1]:
+            if isinstance(node.get(name), str):
+                node[name] = {"name": node[name]}  # a choice written as its name alone
             node = node.setdefault(name, {})
             if not isinstance(node, dict):
                 raise complain("--set", f"{name} in {key} is a value, not a section")

@@ -65,7 +65,7 @@ def _settle_fields(cls: type, tree: Any, file: Any, given: Any, key: str, replac
 
 def _settle_choice(chosen: Any, tree: Any, file: Any, given: Any, key: str, replaced: list[Replaced]) -> None:
     table = chosen["table"]()
-    old = _section(file, "name") or chosen["default"]
+    old = (file if isinstance(file, str) else _section(file, "name")) or chosen["default"]
     new = _section(given, "name") or old
     if not isinstance(tree, dict) or not all(isinstance(name, str) and name in table for name in (old, new)):
         return

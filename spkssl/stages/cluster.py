@@ -40,7 +40,7 @@ def cluster(
     set_name = set_name or settings.section("data").get("train", "train")
     scp, labels = embeddings_of(exp, at, set_name), labels_of(exp, at)
     settled, replaced = _settled(settings)
-    section = _section(settled, name, number, bool(replaced))
+    section = _section(settled, name, number, _algorithm(settings.file.get("cluster")))
     earlier = _earlier(exp, at)
 
     def check() -> None:
@@ -71,20 +71,26 @@ def _settled(settings: Settings) -> tuple[dict[str, Any], list[Any]]:
     return settings.settle(ClusterConfig, "cluster")
 
 
-def _section(section: dict[str, Any], name: str | None, number: str | None, other: bool) -> dict[str, Any]:
-    """The YAML's section with the flags in it; settings of another algorithm do not fit the one that is named.
+def _algorithm(section: Any) -> Any:
+    """The name of the algorithm in a plain section `cluster`, which may be written alone; kmeans where there is none."""
+    found = section.get("algorithm") if isinstance(section, Mapping) else None
+    return (found.get("name") if isinstance(found, Mapping) else found) or "kmeans"
 
-    `other`: --set has named one, too.
+
+def _section(section: dict[str, Any], name: str | None, number: str | None, of_file: Any) -> dict[str, Any]:
+    """The settled section with the flags in it; settings of another algorithm do not fit the one that is named.
+
+    `of_file`: the algorithm that the YAML names. Where --set or a flag takes another, the YAML's number may not apply.
     """
     from spkssl.cluster import AUTO, CLUSTERERS, takes_number
 
-    algorithm = section.get("algorithm", "kmeans")
-    old = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
-    if name and choose("--cluster", name, CLUSTERERS) != old:
-        section, old, other = {**section, "algorithm": {"name": name}}, name, True
-    if other and not number and section.get("num_clusters", AUTO) != AUTO and not takes_number(CLUSTERERS[old][0]()):
+    now = _algorithm(section)
+    if name and choose("--cluster", name, CLUSTERERS) != now:
+        section, now = {**section, "algorithm": {"name": name}}, name
+    other = now != of_file and isinstance(now, str) and now in CLUSTERERS
+    if other and not number and section.get("num_clusters", AUTO) != AUTO and not takes_number(CLUSTERERS[now][0]()):
         unused = section["num_clusters"]
-        click.echo(f"{old} finds the number of clusters itself: num_clusters {unused} is not used")
+        click.echo(f"{now} finds the number of clusters itself: num_clusters {unused} is not used")
         section = {**section, "num_clusters": AUTO}
     if number:
         section = {**section, "num_clusters": _number(number)}

@@ -46,6 +46,9 @@ class Settings:
 
     def settle(self, cls: type, name: str = "") -> tuple[dict[str, Any], list[Replaced]]:
         """The plain tree, or one section of it, fit for the choices --set made, and those that it replaced."""
+        found = self.tree.get(name) if name else None
+        if not isinstance(found, Mapping | None):
+            raise complain(self.source, f"{name}: expected a section, got {found!r}")
         return settle(cls, self.file, self.overrides, name, self.source)
 
 

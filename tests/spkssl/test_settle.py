@@ -113,6 +113,12 @@ def test_a_section_that_a_setting_replaces_whole_keeps_nothing_and_has_nothing_t
     assert part.method == Second(rate=0.3) and lines == []
 
 
+def test_a_choice_that_the_file_writes_as_its_name_alone_is_replaced_like_any_other():
+    file = {"part": {"method": "second"}}
+    assert settled(["part.method.rate=0.3"], file) == (Part(Second(rate=0.3)), [])
+    assert settled(["part.method.name=first", "part.method.gate=x"], file) == (Part(First(gate="x")), [])
+
+
 def test_choices_inside_choices_and_by_key_are_replaced_too():
     file = {"part": {"method": {"inner": {"name": "small", "rate": 9.0}}, "each": {"a": {"gate": "x", "rate": 0.3}}}}
     part, lines = settled(["part.method.inner.name=large", "part.each.a.name=second"], file)

@@ -155,6 +155,31 @@ def test_set_swaps_the_clustering_as_the_flag_does(exp):
     assert info(exp)["algorithm"]["name"] == "hdbscan"
 
 
+@pytest.mark.parametrize("written", ["{name: kmeans}", "kmeans"])
+@pytest.mark.parametrize("setting", ["cluster.algorithm.name=hdbscan", "cluster.algorithm=hdbscan"])
+def test_the_number_of_the_yaml_goes_with_the_algorithm_that_set_replaces(exp, written, setting):
+    (exp.parent / "c.yaml").write_text(f"cluster: {{algorithm: {written}, num_clusters: 6}}\n")
+    assert "hdbscan finds the number of clusters itself: num_clusters 6 is not used\n" in run(exp, "--set", setting)
+    assert info(exp)["algorithm"]["name"] == "hdbscan"
+
+
+def test_a_number_that_set_gives_to_the_yamls_own_algorithm_is_an_error(exp):
+    (exp.parent / "c.yaml").write_text("cluster: {algorithm: hdbscan}\n")
+    with pytest.raises(InputError, match="finds the number of clusters itself"):
+        run(exp, "--set", "cluster.num_clusters=6")
+
+
+@pytest.mark.parametrize(("value", "got"), [("5", "5"), ("kmeans", "'kmeans'"), ("0", "0"), ("[a]", r"\['a'\]")])
+def test_a_value_in_place_of_the_section_is_an_error(exp, value, got):
+    with pytest.raises(InputError, match=f"^.*c.yaml: cluster: expected a section, got {got}$"):
+        run(exp, "--set", f"cluster={value}")
+
+
+def test_a_list_in_place_of_the_algorithm_is_an_error(exp):
+    with pytest.raises(InputError, match="algorithm: expected a section with a name"):
+        run(exp, "--set", "cluster.algorithm=[a]")
+
+
 def test_true_labels_are_not_read(exp):
     ref = exp.parent / "data" / "train" / "ref"
     ref.mkdir(parents=True)
