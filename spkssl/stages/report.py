@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from spkssl.errors import complain
+from spkssl.errors import InputError, complain
 from spkssl.io import markers
 from spkssl.report.run import View
 from spkssl.stages import run_folder
@@ -42,30 +42,42 @@ def report(
     repetitions: `spkssl report --compare exp/a --compare exp/b --data data`. Variants of a system are told apart by
     names: `--compare small=exp/a --compare large=exp/b`.
     """
-    named = {folder: name for name, folder in map(_named, compare)}
+    named = _names(compare)
     folders = list(dict.fromkeys((*exp, *named)))
     if not folders:
         raise complain("spkssl report", "no run was given", "give --exp, or --compare twice or more")
     if compare and len(folders) < 2:
         raise complain("--compare", f"got one run, {folders[0]}", "name at least two")
-    if len(folders) > 1:
+    if len(folders) == 1 and data is None:
+        raise complain("spkssl report", "--exp needs --data", "name the folder of the data directories")
+    try:
+        views = [replace(view_of(settings, path, data, rounds), called=named.get(path, "")) for path in folders]
+    except InputError as error:
+        if not run.dry_run:
+            raise
+        say(f"report: would run, but: {error}")
+        return
+    if len(views) > 1:
         from spkssl.stages.report_compare import compare_runs
 
-        views = [replace(view_of(settings, path, data, rounds), called=named.get(path, "")) for path in folders]
         compare_runs(settings, run, views, out)
         return
-    if data is None:
-        raise complain("spkssl report", "--exp needs --data", "name the folder of the data directories")
-    if run.dry_run and not folders[0].exists():
-        say("report: would run (there is nothing to report yet)")
-        return
-    view = view_of(settings, folders[0], data, rounds)
-    _report(settings, run, view, rounds)
+    _report(settings, run, views[0], rounds)
     if not run.dry_run:
         view = view_of(settings, folders[0], data, rounds)
         for table in _tables(view):
             click.echo("\n".join(table.lines()) + "\n")
         click.echo(f"{view.exp / 'RESULTS.md'}, {view.exp / 'report.html'}")
+
+
+def _names(compare: tuple[str, ...]) -> dict[Path, str]:
+    """Folder -> its name in the comparison, or ""."""
+    named: dict[Path, str] = {}
+    for name, folder in map(_named, compare):
+        if named.setdefault(folder, name) != name:
+            what = f"{folder} has two names, {named[folder] or 'none'} and {name or 'none'}"
+            raise complain("--compare", what, "name each run once")
+    return named
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -156,7 +168,8 @@ def _tables(view: View) -> list[Any]:
 
 def _judged(view: View) -> dict[str, list[dict[str, Any]]]:
     """The tables `gates`, `reflections` and `rounds` of results.json: rows of the rounds that tell of such things."""
-    from spkssl.report.gating import Trained, gate_row, reflection_row
+    from spkssl.report.gating import Trained, gate_row
+    from spkssl.report.reflection import reflection_row
     from spkssl.report.rounds import round_row
 
     found: dict[str, list[dict[str, Any]]] = {"gates": [], "reflections": [], "rounds": []}
