@@ -1,5 +1,5 @@
-"""What a round of training made of its pseudo labels, from its utterances.npz: whom a gate let teach, what SSRL ended
-with. True labels are compared with afterwards, where there are any.
+"""Whom the gate of a round let teach, from its utterances.npz. True labels are compared with afterwards, where there
+are any.
 
 A label is right where the majority speaker of its cluster is the utterance's own; so the precision of all labels that
 were given is the purity of the clustering they came from, on the utterances that were trained on.
@@ -20,14 +20,13 @@ from scipy.stats import rankdata
 
 from spkssl.errors import complain, some
 from spkssl.io.tables import read_table
-from spkssl.metrics.clusters import majority_class, nmi, purity
+from spkssl.metrics.clusters import majority_class
 from spkssl.report.clusters import read_clusters
-from spkssl.report.run import metric_lines
+from spkssl.report.epochs import by_epoch, mean, total
 
 UNUSED = -1  # the label of an utterance that taught nothing
-_GATED, _REFLECTED = {"utt", "loss", "accepted", "label"}, {"utt", "label", "clean"}
+_GATED = {"utt", "loss", "accepted", "label"}
 _PRECISIONS = ("given", "accepted", "rejected", "corrected", "before_correction")
-_STATS = ("active_classes", "changed_labels", "clean_mean", "effective_share")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +94,12 @@ def gate_row(files: Trained) -> dict[str, Any] | None:
     }
     if files.labels is not None and files.speakers is not None:
         speaker = majority_class(files.speakers, files.labels)
-        right = _right(files.labels, files.speakers, speaker)
+        right = right_labels(files.labels, files.speakers, speaker)
         row["precision"] = {
             "given": _share(right[visited]),
             "accepted": _share(right[accepted]),
             "rejected": _share(right[visited & ~accepted]),
-            "corrected": _share(_right(taught, files.speakers, speaker)[corrected]),
+            "corrected": _share(right_labels(taught, files.speakers, speaker)[corrected]),
             "before_correction": _share(right[corrected]),
         }
         row["loss_auc"] = _auc(files.columns["loss"][visited], ~right[visited])
@@ -110,66 +109,18 @@ def gate_row(files: Trained) -> dict[str, Any] | None:
     return {**row, "steps": steps, "idle_steps": sum(counted) if counted else None, "epochs": epochs}
 
 
-def reflection_row(files: Trained) -> dict[str, Any] | None:
-    """The labels and clean probabilities SSRL ended with; None for other methods. `given_...`: those it began with."""
-    if set(files.columns) != _REFLECTED:
-        return None
-    kept = (files.columns["label"] >= 0) & (files.labels >= 0 if files.labels is not None else True)
-    labels, clean = files.columns["label"][kept].astype(np.int64), files.columns["clean"][kept].astype(np.float64)
-    given = files.labels[kept] if files.labels is not None else None
-    row: dict[str, Any] = {
-        "n_utts": len(labels),
-        "classes": len(np.unique(given)) if given is not None else None,
-        "active": len(np.unique(labels)),
-        "changed": float((labels != given).mean()) if given is not None else None,
-        "clean": float(clean.mean()),
-        "effective": float(clean.sum() ** 2 / (clean**2).sum() / len(clean)) if clean.any() else 0.0,
-        **dict.fromkeys(("nmi", "purity", "given_nmi", "given_purity", "clean_right", "clean_wrong")),
-    }
-    if files.speakers is not None:
-        speakers = files.speakers[kept]
-        right = _right(labels, speakers, majority_class(speakers, labels))
-        row |= {"nmi": nmi(speakers, labels), "purity": purity(speakers, labels)}
-        row |= {"clean_right": _mean(clean[right]), "clean_wrong": _mean(clean[~right])}
-        if given is not None:
-            row |= {"given_nmi": nmi(speakers, given), "given_purity": purity(speakers, given)}
-    return {**row, "epochs": list(_reflection_epochs(files.metrics))}
-
-
 def _gate_epochs(metrics: Path) -> Iterable[dict[str, Any]]:
-    """Means over the steps of each epoch, to which its lines belong whole."""
-    for epoch, lines in _by_epoch(metrics).items():
-        steps = sum(span for span, _ in lines)
-        idle = _sum(lines, "idle")
+    """Means over the steps of each epoch."""
+    for epoch, lines in by_epoch(metrics).items():
+        idle = total(lines, "idle")
         yield {
             "epoch": epoch,
-            "steps": steps,
-            "accepted": _sum(lines, "accepted", steps),
-            "corrected": _sum(lines, "corrected", steps),
-            "accuracy": _sum(lines, "accuracy", steps),
+            "steps": sum(steps for steps, _ in lines),
+            "accepted": mean(lines, "accepted"),
+            "corrected": mean(lines, "corrected"),
+            "accuracy": mean(lines, "accuracy"),
             "idle_steps": None if idle is None else round(idle),
         }
-
-
-def _reflection_epochs(metrics: Path) -> Iterable[dict[str, Any]]:
-    """What each epoch's last line says: these values change between epochs only."""
-    for epoch, lines in _by_epoch(metrics).items():
-        yield {"epoch": epoch, **{name: lines[-1][1].get(name) for name in _STATS}}
-
-
-def _by_epoch(metrics: Path) -> dict[int, list[tuple[int, dict[str, Any]]]]:
-    """Epoch -> the lines that end in it, each with the number of steps that it is the mean of."""
-    found: dict[int, list[tuple[int, dict[str, Any]]]] = {}
-    before = 0
-    for line in metric_lines(metrics):
-        found.setdefault(int(line.get("epoch", 0)), []).append((line["step"] - before, line))
-        before = line["step"]
-    return found
-
-
-def _sum(lines: Iterable[tuple[int, dict[str, Any]]], name: str, over: int = 1) -> float | None:
-    held = [span * line[name] for span, line in lines if isinstance(line.get(name), int | float)]
-    return sum(held) / over if held else None
 
 
 def _looked_up(table: Mapping[str, int], utts: list[str], path: Path) -> NDArray[np.int64]:
@@ -179,18 +130,14 @@ def _looked_up(table: Mapping[str, int], utts: list[str], path: Path) -> NDArray
     return np.array([table[utt] for utt in utts], np.int64)
 
 
-def _right(labels: NDArray, speakers: NDArray, majority: NDArray) -> NDArray[np.bool_]:
-    """Where a label's majority speaker is the utterance's; no label is not right."""
+def right_labels(labels: NDArray, speakers: NDArray, majority: NDArray) -> NDArray[np.bool_]:
+    """(N,) where a label's majority speaker is the utterance's; no label is not right."""
     known = (labels >= 0) & (labels < len(majority))
     return known & (majority[np.where(known, labels, 0)] == speakers)
 
 
 def _share(right: NDArray) -> float | None:
     return float(right.mean()) if len(right) else None
-
-
-def _mean(values: NDArray) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 def _auc(values: NDArray, positive: NDArray) -> float | None:

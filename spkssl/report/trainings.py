@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from spkssl.report.compare import Group, moments
-from spkssl.report.run import View, metric_lines
+from spkssl.report.epochs import Lines, by_epoch, mean
 from spkssl.report.tables import Table, number
 
 _WATCHED = ("embed_std", "embed_cos", "entropy", "distinct")
-_COST = ("cpu_seconds", "peak_mb", "steps")
+_FACTS = ("peak_mb", "steps")
 
 
 def spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
@@ -26,13 +24,17 @@ def spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]
             cost = [found for view in group.runs if (found := view.training(at))]
             if not cost:
                 continue
-            seen = [_by_epoch(view, at) for view in group.runs]
-            values = {name: moments([row.get(name) for row in cost]) for name in _COST}
-            values |= {name: moments([_last(epochs, name) for epochs in seen]) for name in _WATCHED}
+            seen = [list(by_epoch(view.metrics_file(at)).values()) for view in group.runs]
+            values = {name: moments([row.get(name) for row in cost]) for name in _FACTS}
+            values["cpu_seconds"] = moments([None if row.get("resumed") else row.get("cpu_seconds") for row in cost])
+            values |= {name: moments([mean(epochs[-1], name) for epochs in seen if epochs]) for name in _WATCHED}
             stopped = [_ended(epochs) for epochs in seen]
             names = sorted({name for found in stopped for name in found})
             ended = {name: moments([found.get(name) for found in stopped]) for name in names}
-            rows.append({"system": group.name, "at": at, "runs": len(cost), **values, "ended": ended})
+            resumed = sum("resumed" in row for row in cost)
+            rows.append(
+                {"system": group.name, "at": at, "runs": len(cost), "resumed": resumed, **values, "ended": ended}
+            )
     return rows
 
 
@@ -47,13 +49,18 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         cells += [number(row[name][part], 4) for name in _WATCHED for part in ("mean", "sd")]
         lines.append(tuple(cells))
     notes = (
-        "CPU s: of all cores together, - where the marker is of a version that did not keep it; of the last call alone "
-        "where a training was resumed. The others: means of the last epoch. embed_std: deviation of unit embeddings "
+        "CPU s: of all cores together, - where the marker is of a version that did not keep it. The others: means of the last epoch. embed_std: deviation of unit embeddings "
         "times the root of their size, 1 when spread, 0 when collapsed; embed_cos: their mean cosine; entropy: of the "
         "mean assignment over its maximum; distinct: prototypes that are somebody's nearest in a batch.",
+        *(_left_out(row) for row in rows if row["resumed"]),
         *(_sentence(row) for row in rows if row["ended"]),
     )
     return Table("Trainings", columns, tuple(lines), 2, notes)
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    what = f"CPU s leaves out {row['resumed']} of {row['runs']} runs, whose training was resumed"
+    return f"{row['system']}, {row['at']}: {what}: only the last call's are known."
 
 
 def _sentence(row: dict[str, Any]) -> str:
@@ -64,22 +71,8 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"{row['system']}, {row['at']}, ended before the training: {', '.join(parts)}."
 
 
-def _by_epoch(view: View, at: str) -> list[list[dict[str, Any]]]:
-    """The lines of each epoch."""
-    epochs: dict[int, list[dict[str, Any]]] = {}
-    for line in metric_lines(view.metrics_file(at)):
-        epochs.setdefault(line.get("epoch", 0), []).append(line)
-    return [epochs[k] for k in sorted(epochs)]
-
-
-def _last(epochs: Sequence[Sequence[dict[str, Any]]], name: str) -> float | None:
-    """Mean over the last epoch's lines."""
-    found = [line[name] for line in epochs[-1] if isinstance(line.get(name), int | float)] if epochs else []
-    return float(np.mean(found)) if found else None
-
-
-def _ended(epochs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, int]:
+def _ended(epochs: Sequence[Lines]) -> dict[str, int]:
     """Scalars that the first epoch has and the last has not -> how many epochs had them."""
-    ends = [lines[-1] for lines in epochs]
+    ends = [lines[-1][1] for lines in epochs]
     gone = ends[0].keys() - ends[-1].keys() if ends else set()
     return {name: sum(name in line for line in ends) for name in gone}

@@ -47,3 +47,24 @@ def test_missing_metrics_leave_only_the_cost(tmp_path):
     view.metrics_file("pretrain").unlink()
     (row,) = trainings.spread([Group("x", [view])], ["pretrain"])
     assert row["cpu_seconds"]["mean"] == 3.0 and row["embed_std"]["n"] == 0 and row["ended"] == {}
+
+
+def test_lines_of_the_last_epoch_count_by_their_steps(tmp_path):
+    # An epoch of 12 steps, and a line after every 10 steps of the training.
+    steps = {10: (0, 0.1), 12: (0, 0.1), 20: (1, 0.5), 22: (1, 0.9), 24: (1, 0.2)}
+    lines = [{"step": step, "epoch": epoch, "embed_std": value} for step, (epoch, value) in steps.items()]
+    (row,) = trainings.spread([Group("x", [run(tmp_path / "a", lines, 3.0)])], ["pretrain"])
+    assert row["embed_std"]["mean"] == pytest.approx((8 * 0.5 + 2 * 0.9 + 2 * 0.2) / 12)
+
+
+def test_cost_of_a_resumed_training_is_left_out_and_told(tmp_path):
+    views = [run(tmp_path / name, [], seconds) for name, seconds in (("a", 10.0), ("b", 14.0), ("c", 1.0))]
+    log = tmp_path / "c" / "pretrain" / "log" / "train.log"
+    log.parent.mkdir()
+    log.write_text("resuming after step 3\n")
+    rows = trainings.spread([Group("x", views)], ["pretrain"])
+    assert rows[0]["cpu_seconds"] == {"mean": 12.0, "sd": pytest.approx(8**0.5), "n": 2}
+    assert (rows[0]["runs"], rows[0]["resumed"], rows[0]["steps"]["n"]) == (3, 1, 3)
+    told = "x, pretrain: CPU s leaves out 1 of 3 runs, whose training was resumed"
+    assert any(line.startswith(told) for line in trainings.table(rows).lines())
+    assert not any("leaves out" in line for line in trainings.table([{**rows[0], "resumed": 0}]).lines())
