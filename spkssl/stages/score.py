@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def _score(settings: Settings, run: Run, exp: Path, at: str, sources: Sources, n
     if markers.read(mark).get("scored") and not any(
         row["at"] == at and row["backend"] == name for row in read_results(exp)["results"]
     ):
-        mark.unlink()  # somebody took results.json away: its rows are made again
+        run = replace(run, force=True)  # somebody took results.json away: its rows are made again
 
     once(
         run,
@@ -148,8 +149,7 @@ def _of_run(settings: Settings, given: dict[str, Any]) -> tuple[Path, dict[str, 
     if given["at"]:
         ats = given["at"].split(",")
     else:
-        asked = {run_folder.PRETRAIN, *(run_folder.round_name(r + 1) for r in range(given["rounds"]))}
-        ats = [at for at in run_folder.order(given["rounds"]) if at in asked or (exp / at / "emb").is_dir()]
+        ats = _there(exp, given["rounds"])
     places = {}
     for at in ats:
         sets = [_set(exp, at, data, name, paths) for name, paths in lists.items()]
@@ -159,6 +159,16 @@ def _of_run(settings: Settings, given: dict[str, Any]) -> tuple[Path, dict[str, 
         found = [path if path.exists() else None for path in (train, labels)]
         places[at] = Sources(tuple(sets), *found, given["mean_emb"], given["adapt_emb"], given["kaldi_model"])
     return exp, places
+
+
+def _there(exp: Path, rounds: int) -> list[str]:
+    """What there must be and what else there is. Without rounds it may be the supervised reference alone."""
+    order = run_folder.order(rounds)
+    embedded = {at for at in order if (exp / at / "emb").is_dir()}
+    asked = {run_folder.PRETRAIN, *(run_folder.round_name(r + 1) for r in range(rounds))}
+    if not rounds and embedded and not run_folder.encoder_of(exp, run_folder.PRETRAIN).exists():
+        asked = set()
+    return [at for at in order if at in asked or at in embedded]
 
 
 def _set(exp: Path, at: str, data: Path, name: str, lists: tuple[Path, ...]) -> TrialSet:

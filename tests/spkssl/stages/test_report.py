@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -169,6 +170,38 @@ def test_dry_run_writes_nothing(make_run):
     exp = make_run()
     assert "would run" in of(exp, "--dry-run")
     assert not (exp / "RESULTS.md").exists() and not read_results(exp)["clusters"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rounds", "why"),
+    [
+        (lambda exp: None, 3, "has no result of round2"),
+        (lambda exp: (exp / "results.json").unlink(), 0, "holds no result"),
+        (shutil.rmtree, 1, "no such file or directory"),
+    ],
+)
+def test_dry_run_of_what_is_not_there_yet_says_it_would_run(make_run, spoil, rounds, why):
+    exp = make_run()
+    spoil(exp)
+    before = sorted(exp.rglob("*"))
+    shown = of(exp, "--rounds", rounds, "--dry-run")
+    assert shown.startswith("report: would run, but: ") and why in shown and shown.count("\n") == 1
+    assert sorted(exp.rglob("*")) == before
+
+
+def test_dry_run_of_a_comparison_with_a_half_finished_run_says_it_would_run(make_run):
+    runs = [make_run("a"), make_run("b")]
+    (runs[1] / "results.json").unlink()
+    shown = call("--compare", runs[0], "--compare", runs[1], "--dry-run")
+    assert shown.startswith("report: would run, but: ") and "holds no result" in shown
+
+
+@pytest.mark.parametrize("pair", [("a={}", "b={}"), ("a={}", "{}"), ("{}", "a={}/")])
+def test_one_folder_under_two_names_is_refused(make_run, pair):
+    exp, other = make_run("one"), make_run("two")
+    names = [word for name in pair for word in ("--compare", name.format(exp))]
+    with pytest.raises(InputError, match=r"^--compare: .*/one has two names, .*; name each run once$"):
+        call(*names, "--compare", other)
 
 
 def test_rounds_beyond_those_asked_for_are_left_out(make_run, plain):

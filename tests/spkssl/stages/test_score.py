@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 
@@ -114,6 +115,15 @@ def test_another_backend_leaves_the_first_up_to_date(files, tmp_path):
 def test_dry_run_writes_nothing(files, tmp_path):
     assert "score plda: would run" in call(*options(files, tmp_path / "out", "plda"), "--dry-run")
     assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_after_results_are_gone_says_so_and_changes_nothing(files, tmp_path):
+    call(*options(files, tmp_path, "cosine"))
+    (tmp_path / "results.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert "score cosine: would run" in call(*options(files, tmp_path, "cosine"), "--dry-run")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert "score cosine: done" in call(*options(files, tmp_path, "cosine")) and read_results(tmp_path)["results"]
 
 
 def test_confidence_interval_needs_speakers_and_holds_the_rate(files, tmp_path):
@@ -254,6 +264,23 @@ def run_folder(golden, tmp_path):
     write_ark(folder / "xvector.ark", folder / "xvector.scp", train)
     write_table(exp / "pretrain" / "labels" / "utt2cluster", {key: int(key[3:6]) for key in list(train)[24:]})
     return ["--exp", exp, "--data", data, "--set", "score.bootstrap=0", "--set", "score.asnorm.top_k=20"], exp
+
+
+def test_without_rounds_the_supervised_reference_may_stand_alone(run_folder):
+    arguments, exp = run_folder
+    (exp / "pretrain").rename(exp / "supervised")
+    shutil.rmtree(exp / "untrained")
+    for scp in exp.glob("supervised/emb/*/xvector.scp"):
+        scp.write_text(scp.read_text().replace("/pretrain/", "/supervised/"))
+    shown = call(*arguments, "--backend", "cosine", "--rounds", 0)
+    assert "score supervised cosine: done" in shown
+    assert {row["at"] for row in read_results(exp)["results"]} == {"supervised"}
+    with pytest.raises(InputError, match="pretrain/emb/dev/xvector.scp.*run stage 4"):
+        call(*arguments, "--rounds", 1)
+    (exp / "pretrain").mkdir()
+    (exp / "pretrain/encoder.pt").touch()  # trained, so to be scored, but not embedded
+    with pytest.raises(InputError, match="pretrain/emb/dev/xvector.scp.*run stage 4"):
+        call(*arguments, "--rounds", 0)
 
 
 def test_run_is_scored_place_by_place_and_calibrated_on_dev(run_folder):
