@@ -108,6 +108,7 @@ _GATES = {  # column -> where a row has it, and its factor
 }
 _REFLECTIONS = {
     "active": (("active",), 1),
+    "speakers": (("speakers",), 1),
     "changed %": (("changed",), 100),
     "clean": (("clean",), 1),
     "NMI": (("nmi",), 1),
@@ -115,6 +116,7 @@ _REFLECTIONS = {
     "purity": (("purity",), 1),
     "purity at first": (("given_purity",), 1),
 }
+_BY_EPOCH = ("active_classes", "changed_labels", "clean_mean")
 
 
 def gate_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
@@ -125,6 +127,26 @@ def gate_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str,
 def reflection_spread(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
     """A row for each round and system that judges its own labels."""
     return _label_spread(groups, order, lambda view: view.reflections, _REFLECTIONS)
+
+
+def reflection_epochs(groups: Sequence[Group], order: Sequence[str]) -> list[dict[str, Any]]:
+    """By round and system: the means over runs of what each epoch was like; an epoch counts the runs that had it."""
+    rows = []
+    for at in order:
+        for group in groups:
+            found = [row for view in group.runs for row in view.reflections if row["at"] == at and row["epochs"]]
+            if not found:
+                continue
+            epochs: dict[int, list[dict[str, Any]]] = {}
+            for epoch in (epoch for row in found for epoch in row["epochs"]):
+                epochs.setdefault(epoch["epoch"], []).append(epoch)
+            means = [
+                {"epoch": k, **{name: moments([each.get(name) for each in epochs[k]])["mean"] for name in _BY_EPOCH}}
+                for k in sorted(epochs)
+            ]
+            speakers = moments([row.get("speakers") for row in found])["mean"]
+            rows.append({"system": group.name, "at": at, "runs": len(found), "speakers": speakers, "epochs": means})
+    return rows
 
 
 def differences(
@@ -206,7 +228,7 @@ def _label_spread(
 
 def _scaled(row: Any, keys: Sequence[str], factor: int) -> float | None:
     for key in keys:
-        row = row[key]
+        row = row.get(key)  # a report of an older version has fewer
     return None if row is None else factor * row
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from spkssl.report import trainings
+from spkssl.report import costs, trainings
 from spkssl.report.gating_tables import spread_tables
 from spkssl.report.page import document, figure
 from spkssl.report.svg import drawing, inline, new_figure, style
@@ -23,9 +23,11 @@ def tables(found: Mapping[str, Any]) -> list[Table]:
     shown = [_spread(found["spread"])]
     if found["clusters"]:
         shown.append(_clusters(found["clusters"]))
-    shown += spread_tables(found.get("gates", ()), found.get("reflections", ()))
+    shown += spread_tables(found)
     if found.get("trainings"):
         shown.append(trainings.table(found["trainings"]))
+    if found.get("costs"):
+        shown.append(costs.table(found["costs"]))
     if any(row["difference"]["n"] > 1 for row in found["difference_spread"]):
         shown.append(_difference_spread(found["difference_spread"]))
     if found["differences"] or found["notes"]:

@@ -1,40 +1,45 @@
-"""Tables of what gates and SSRL made of their pseudo labels: of one run, by round and by epoch, and over runs."""
+"""Tables of what gates made of their pseudo labels: of one run, by round and by epoch, and over runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spkssl.report.reflection_tables import epoch_spread_table, epoch_table, reflection_table
 from spkssl.report.run import View
-from spkssl.report.tables import Table, number
+from spkssl.report.tables import Table, number, percent, thinned
 
 _RIGHT = (
     "Precision, against the TRUE LABELS, which nothing but this report reads: the share of labels whose cluster's "
     "majority speaker is the utterance's own."
 )
-_LINES = 24  # of a table by epoch; of longer trainings some epochs are shown
 
 
 def gating_tables(view: View) -> list[Table]:
     """By round; none where no method judged its labels."""
     gates = [_gates(view.gates)] if view.gates else []
-    return [*gates, *([_reflections(view.reflections)] if view.reflections else [])]
+    return [*gates, *([reflection_table(view.reflections)] if view.reflections else [])]
 
 
 def epoch_tables(view: View) -> list[Table]:
     shown = [_gate_epochs(view.gates)] if any(row["epochs"] for row in view.gates) else []
-    return shown + [_reflection_epochs(row) for row in view.reflections if row["epochs"]]
+    return shown + [epoch_table(row) for row in view.reflections if row["epochs"]]
 
 
-def spread_tables(gates: Sequence[Mapping[str, Any]], reflections: Sequence[Mapping[str, Any]]) -> list[Table]:
+def spread_tables(found: Mapping[str, Any]) -> list[Table]:
     """Of a comparison: means and deviations over runs."""
     shown = []
-    if gates:
+    if rows := found.get("gates"):
         note = "Precisions against the TRUE LABELS, see a run's own report; - where its report had none, or of nobody."
-        shown.append(_spread("Gates", gates, note))
-    if reflections:
-        note = "Active: classes that the final labels name. NMI and purity of these labels: against the TRUE LABELS."
-        shown.append(_spread("Labels of reflective learning", reflections, note))
+        shown.append(_spread("Gates", rows, note))
+    if rows := found.get("reflections"):
+        note = (
+            "Active: classes that the final labels name; speakers: of the same utterances. They, NMI and purity of "
+            "these labels: against the TRUE LABELS."
+        )
+        shown.append(_spread("Labels of reflective learning", rows, note))
+    if rows := found.get("reflection_epochs"):
+        shown.append(epoch_spread_table(rows))
     return shown
 
 
@@ -69,28 +74,6 @@ def _gates(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table("Gate", columns, tuple(lines), 1, tuple(notes))
 
 
-def _reflections(rows: Sequence[Mapping[str, Any]]) -> Table:
-    known = any(row["nmi"] is not None for row in rows)
-    columns = ("round", "utterances", "classes", "active at the end", "changed %", "clean mean", "effective %")
-    if known:
-        columns += ("NMI at first", "NMI at the end", "purity at first", "purity at the end")
-        columns += ("clean mean of right", "of wrong")
-    lines = []
-    for row in rows:
-        cells = [row["at"], f"{row['n_utts']:,}", number(row["classes"], 0), f"{row['active']:,}"]
-        cells += [percent(row["changed"]), number(row["clean"], 4), percent(row["effective"])]
-        if known:
-            names = ("given_nmi", "nmi", "given_purity", "purity", "clean_right", "clean_wrong")
-            cells += [number(row[name], 4) for name in names]
-        lines.append(tuple(cells))
-    note = (
-        "Active: classes that some utterance's final label names. Clean: probability that a label is right, its weight "
-        "in the loss; effective: effective sample size of these weights."
-    )
-    truth = "NMI, purity, right and wrong: against the TRUE LABELS; right: the speaker is the majority of the class."
-    return Table("Reflective learning", columns, tuple(lines), 1, (note, *([truth] if known else [])))
-
-
 def _gate_epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
     corrects = any(epoch["corrected"] is not None for row in rows for epoch in row["epochs"])
     columns: tuple[str, ...] = ("epoch",)
@@ -98,7 +81,7 @@ def _gate_epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
         columns += (f"{row['at']}: accepted %", *(["corrected %"] if corrects else []), "idle steps")
     found = [{epoch["epoch"]: epoch for epoch in row["epochs"]} for row in rows]
     lines = []
-    for number_ in _thinned(sorted({epoch for epochs in found for epoch in epochs})):
+    for number_ in thinned(sorted({epoch for epochs in found for epoch in epochs})):
         cells = [str(number_ + 1)]
         for epochs in found:
             epoch = epochs.get(number_, {})
@@ -109,18 +92,6 @@ def _gate_epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table("Gate by epoch", columns, tuple(lines), 0, ("Means over the steps of an epoch.",))
 
 
-def _reflection_epochs(row: Mapping[str, Any]) -> Table:
-    columns = ("epoch", "active classes", "changed %", "clean mean", "effective %")
-    epochs = {epoch["epoch"]: epoch for epoch in row["epochs"]}
-    lines = []
-    for number_ in _thinned(sorted(epochs)):
-        epoch = epochs[number_]
-        cells = [str(number_ + 1), number(epoch["active_classes"], 0), percent(epoch["changed_labels"])]
-        lines.append((*cells, number(epoch["clean_mean"], 4), percent(epoch["effective_share"])))
-    note = "The labels and weights in force during the epoch, and how many labels changed before it."
-    return Table(f"Reflective learning by epoch: {row['at']}", columns, tuple(lines), 0, (note,))
-
-
 def _spread(title: str, rows: Sequence[Mapping[str, Any]], note: str) -> Table:
     names = [name for name in rows[0]["values"] if any(row["values"][name]["n"] for row in rows)]
     columns = ("system", "round", "runs", *(cell for name in names for cell in (f"{name} mean", "sd")))
@@ -129,17 +100,7 @@ def _spread(title: str, rows: Sequence[Mapping[str, Any]], note: str) -> Table:
         cells = [row["system"], row["at"], str(row["runs"])]
         for name in names:
             moments, share = row["values"][name], name.endswith("%")
-            digits = 1 if name in ("active", "idle steps") else 2 if share else 4
+            digits = 1 if name in ("active", "speakers", "idle steps") else 2 if share else 4
             cells += [number(moments[key], digits) for key in ("mean", "sd")]
         lines.append(tuple(cells))
     return Table(title, columns, tuple(lines), 2, (note,))
-
-
-def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f}"
-
-
-def _thinned(epochs: list[int]) -> list[int]:
-    """At most so many of them, evenly, with the last one."""
-    step = -(-len(epochs) // _LINES)
-    return epochs[::-1][::step][::-1] if step > 1 else epochs

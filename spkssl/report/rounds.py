@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spkssl.errors import complain
-from spkssl.report.gating_tables import percent
 from spkssl.report.run import View
-from spkssl.report.tables import Table, number
+from spkssl.report.tables import Table, number, percent
 
 
 def round_row(path: Path) -> dict[str, Any] | None:

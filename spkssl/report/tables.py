@@ -10,6 +10,7 @@ from typing import Any
 from spkssl.report.run import View, labels_used
 
 _TRUTH = "TRUE LABELS"
+_LINES = 24  # of a table by epoch; of longer trainings some epochs are shown
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,16 @@ class Table:
 
 def number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def thinned(epochs: list[int]) -> list[int]:
+    """At most as many of them as a table shows, evenly, with the last one."""
+    step = -(-len(epochs) // _LINES)
+    return epochs[::-1][::step][::-1] if step > 1 else epochs
 
 
 def results_table(view: View) -> Table:

@@ -49,9 +49,10 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         cells += [number(row[name][part], 4) for name in _WATCHED for part in ("mean", "sd")]
         lines.append(tuple(cells))
     notes = (
-        "CPU s: of all cores together, - where the marker is of a version that did not keep it. The others: means of the last epoch. embed_std: deviation of unit embeddings "
-        "times the root of their size, 1 when spread, 0 when collapsed; embed_cos: their mean cosine; entropy: of the "
-        "mean assignment over its maximum; distinct: prototypes that are somebody's nearest in a batch.",
+        "CPU s: of all cores together, - where the marker is of a version that did not keep it. The others: means of "
+        "the last epoch. embed_std: deviation of unit embeddings times the root of their size, 1 when spread, 0 when "
+        "collapsed; embed_cos: their mean cosine; entropy: of the mean assignment over its maximum; distinct: "
+        "prototypes that are somebody's nearest in a batch.",
         *(_left_out(row) for row in rows if row["resumed"]),
         *(_sentence(row) for row in rows if row["ended"]),
     )

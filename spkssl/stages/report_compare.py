@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,25 @@ import click
 from spkssl import config
 from spkssl.backend.scoring import ScoreConfig
 from spkssl.io.atomic import write_json, write_text
-from spkssl.report import compare, compare_tables, trainings
+from spkssl.report import compare, compare_tables, costs, trainings
 from spkssl.report.run import View
 from spkssl.report.setting import as_typed
 from spkssl.stages.settings import Settings
 from spkssl.stages.stage import Run, marker, once, say
+
+_PARTS = {
+    "runs",
+    "spread",
+    "clusters",
+    "gates",
+    "reflections",
+    "reflection_epochs",
+    "trainings",
+    "costs",
+    "differences",
+    "difference_spread",
+    "notes",
+}  # of compare.json
 
 
 def compare_runs(settings: Settings, run: Run, views: Sequence[View], out: Path | None) -> None:
@@ -40,14 +55,18 @@ def compare_runs(settings: Settings, run: Run, views: Sequence[View], out: Path 
     inputs += [view.score_file(row) for view in views for row in view.rows]
     known = [compare.speakers_of(view.data, name) for view in views if view.data is not None for name in view.lists()]
     inputs += [path for pair in known if pair is not None for path in pair]
+    inputs += [path for view in views for at in view.order if (path := view.metrics_file(at)).exists()]
+    mark = marker(out, "compare")
     once(
-        run,
+        run if _whole(out / "compare.json") or not mark.exists() else replace(run, force=True),
         f"report {out}",
-        marker(out, "compare"),
+        mark,
         settings={
             "runs": [[view.called, str(view.exp)] for view in views],
             "bootstrap": replicates,
             "seed": settings.seed,
+            # The fingerprint of a marker is of what was done, not of what it took.
+            "work": {str(view.exp): costs.known(view) for view in views},
         },
         inputs=list(dict.fromkeys(inputs)),
         outputs=[out / name for name in ("compare.json", "COMPARE.md", "compare.html")],
@@ -57,6 +76,11 @@ def compare_runs(settings: Settings, run: Run, views: Sequence[View], out: Path 
     if not run.dry_run:
         _show(json.loads((out / "compare.json").read_text(encoding="utf-8")))
         click.echo(f"{out / 'COMPARE.md'}, {out / 'compare.html'}")
+
+
+def _whole(path: Path) -> bool:
+    """Whether this comparison, if there is one, has all its parts: one of an older version has fewer."""
+    return not path.exists() or set(json.loads(path.read_text(encoding="utf-8"))) >= _PARTS
 
 
 def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[str, Any]:
@@ -75,7 +99,9 @@ def _found(settings: Settings, views: Sequence[View], replicates: int) -> dict[s
         "clusters": compare.cluster_spread(groups, order),
         "gates": compare.gate_spread(groups, order),
         "reflections": compare.reflection_spread(groups, order),
+        "reflection_epochs": compare.reflection_epochs(groups, order),
         "trainings": trainings.spread(groups, order),
+        "costs": costs.spread(groups, order),
         "differences": rows,
         "difference_spread": compare.difference_spread(rows),
         "notes": notes,
