@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spkssl.config import read_yaml
-from spkssl.errors import complain
+from spkssl.config import build, read_yaml, to_dict
+from spkssl.errors import InputError, complain
 from spkssl.io import markers
 
 SCORED_ELSEWHERE = "+quality"  # ends the back-end of rows whose scores calibration has changed
@@ -78,12 +78,25 @@ class View:
 
     @cached_property
     def config_digest(self) -> str:
-        """What the configuration is apart from the seed: runs that share it are repetitions of one system."""
-        tree = {key: value for key, value in self.config.items() if key != "seed"}
+        """What the configuration is apart from the seed: runs that share it are repetitions of one system.
+
+        Settings that came after the run was made count with their defaults. Loads the networks.
+        """
+        tree = {key: value for key, value in self._filled_in.items() if key != "seed"}
         if isinstance(retrain := tree.get("retrain"), dict) and (retrain.get("stop") or {}).get("rule") == "fixed":
             # A rule that never stops is the same as none, which older runs have.
             tree["retrain"] = {key: value for key, value in retrain.items() if key != "stop"}
         return _digest(tree)
+
+    @property
+    def _filled_in(self) -> Mapping[str, Any]:
+        """The configuration with all defaults; as it is where it has what this version does not know."""
+        from spkssl.stages.system import System
+
+        try:
+            return to_dict(build(System, self.config))
+        except InputError:
+            return self.config
 
     @property
     def rows_digest(self) -> str:

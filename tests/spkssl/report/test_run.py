@@ -1,7 +1,9 @@
 import pytest
 
+from spkssl.config import build, dump_yaml
 from spkssl.errors import InputError
 from spkssl.report.run import View, labels_used, read_metrics
+from spkssl.stages.system import System
 
 
 def test_curves_leave_out_the_torn_last_line_and_what_is_no_number(tmp_path):
@@ -48,3 +50,22 @@ def test_a_rule_that_never_stops_makes_no_other_configuration_but_one_that_does_
         (tmp_path / name / "config.yaml").write_text(f"system: lgl\nretrain: {{rounds: 2{stop}}}\n")
         digests.append(View(tmp_path / name, {"results": [], "clusters": []}, (), {}).config_digest)
     assert digests[0] == digests[1] != digests[2]
+
+
+def digest(folder, text):
+    folder.mkdir()
+    (folder / "config.yaml").write_text(text)
+    return View(folder, {"results": [], "clusters": []}, (), {}).config_digest
+
+
+def test_settings_that_came_later_count_with_their_defaults(tmp_path):
+    old = digest(tmp_path / "old", "system: lgl\nseed: 1\nretrain: {method: {name: lgl, frames: 200}}\n")
+    tree = {"system": "lgl", "seed": 2, "retrain": {"method": {"name": "lgl", "frames": 200}}}
+    whole = dump_yaml(build(System, tree))
+    assert digest(tmp_path / "new", whole) == old
+    assert digest(tmp_path / "other", whole.replace("frames: 200", "frames: 300")) != old
+
+
+def test_configurations_of_another_version_are_told_apart_as_they_are(tmp_path):
+    texts = ["system: lgl\ngone: 1\n", "system: lgl\ngone: 2\n", "system: lgl\n"]
+    assert len({digest(tmp_path / str(k), text) for k, text in enumerate(texts)}) == 3
