@@ -33,8 +33,10 @@ def stop(settings: Settings, run: Run, exp: Path, data: Path, number: int) -> No
     tables = [path for name in (old, at) if (path := exp / name / "utterances.npz").exists()]
     made = [mark for name in (old, at) for mark in made_by(exp, "cluster", name)]
 
-    def work() -> dict[str, Any]:
+    def check() -> None:
         require([*labels, *infos], "run the rounds up to this one, with their clustering (stages 5 and 6)")
+
+    def work() -> dict[str, Any]:
         return _work(rule, settings, exp, number)
 
     once(
@@ -45,13 +47,28 @@ def stop(settings: Settings, run: Run, exp: Path, data: Path, number: int) -> No
         inputs=[*labels, *infos, *tables, *made],
         outputs=[decision_of(exp, number)],
         work=work,
+        check=check,
         log=exp / at / "log" / "stop.log",
     )
 
 
 def rule_of(settings: Settings) -> RoundStopConfig:
     section = settings.section("retrain").get("stop") or {}
-    return config.build(RoundStopConfig, section, f"{settings.source}: retrain.stop")
+    rule = config.build(RoundStopConfig, section, f"{settings.source}: retrain.stop")
+    if rule.rule == "acceptance":
+        _require_own_share(settings)
+    return rule
+
+
+def _require_own_share(settings: Settings) -> None:
+    """An InputError where the share of labels that pass the gate is set and not found: it tells nothing of them."""
+    from spkssl.stages.system import build_system
+
+    gate = getattr(build_system(settings).retrain.method, "gate", None)
+    if gate in ("none", "rate"):
+        what = f"rule acceptance cannot judge by gate {gate}, which passes a share that is set beforehand"
+        do = "choose another rule, or a gate that finds the share: threshold or gmm"
+        raise complain(f"{settings.source}: retrain.stop", what, do)
 
 
 def decision_of(exp: Path, number: int) -> Path:

@@ -99,6 +99,27 @@ def test_method_without_a_gate_cannot_stop_by_acceptance(exp):
     assert not (exp / "round1" / "stop.json").exists()
 
 
+@pytest.mark.parametrize("command", [stop, rounds])
+@pytest.mark.parametrize("gate", ["none", "rate"])
+def test_a_share_that_is_set_beforehand_cannot_decide(exp, command, gate):
+    method = ("--set", "retrain.method.name=lgl", "--set", f"retrain.method.gate={gate}")
+    message = f"^command line: retrain.stop: rule acceptance cannot judge by gate {gate}.*threshold or gmm$"
+    with pytest.raises(InputError, match=message):
+        command(exp, 1, "acceptance", *method)
+    assert command(exp, 1, "stability", *method)
+    replaced = ("--set", "retrain.method.name=dlg_lc")
+    assert rounds(exp, 1, "acceptance", *replaced) == 1  # its gate is always found
+
+
+def test_a_missing_round_does_not_undo_what_is_decided(exp):
+    stop(exp, 1, "stability")
+    marks = (exp / ".done" / "stop.round1.json").read_bytes()
+    (exp / "round1" / "labels" / "info.json").unlink()
+    with pytest.raises(InputError, match="round1/labels/info.json.*run the rounds"):
+        stop(exp, 1, "stability")
+    assert (exp / ".done" / "stop.round1.json").read_bytes() == marks
+
+
 def test_missing_round_and_unknown_rule_are_named(exp):
     with pytest.raises(InputError, match="round3/labels/utt2cluster.*run the rounds up to this one"):
         stop(exp, 3)
