@@ -17,6 +17,7 @@ from typing import Any
 from spkssl import __version__
 from spkssl.io.atomic import write_json
 
+ABOUT = ("hash", "version", "settings", "inputs", "outputs")  # of the work; what else a marker has are its facts
 _WHOLE = 256 << 20  # bytes: larger files are known by size, head and tail
 _ENDS = 1 << 20
 

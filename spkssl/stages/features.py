@@ -74,8 +74,8 @@ def features(
             return
     if once(run, title, mark, settings=recipe, inputs=inputs, outputs=outputs, work=work, check=check):
         found = markers.read(mark)
-        facts = {name: found[name] for name in ("seconds", "peak_mb", "utts", "frames", "hours", "quarantined")}
-        if facts["quarantined"]:
+        if found["quarantined"]:
+            facts = {name: value for name, value in found.items() if name not in markers.ABOUT}
             # The work took utterances out of its own input; what is left there is what the features are made from.
             markers.write(mark, markers.recipe(recipe, inputs), outputs, facts)
 
