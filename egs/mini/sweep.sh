@@ -37,7 +37,7 @@ mkdir -p "$out"
 plan() {
   if [[ -n $variants ]]; then
     [[ -e $variants ]] || die "no such file: $variants"
-    sed -E 's/#.*//; /^[[:space:]]*$/d' "$variants"
+    sed -E 's/[[:space:]]*(#.*)?$//; /^$/d' "$variants" # a blank at the end would join a line with the next
   else
     for system in $systems; do
       if [[ $system == "$reference" ]]; then echo "$system $system -"; else echo "$system $system - --no-reference"; fi
