@@ -30,6 +30,17 @@ def test_asnorm_of_two_highest(settings, expected):
     assert asnorm(top_k=2, **settings).score(E, T) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize(("settings", "expected"), [({}, 2.5), ({"deviation": "unbiased"}, 1.767767)])
+def test_asnorm_of_a_score_of_one_half_over_two_known_ones_a_side(settings, expected):
+    """The cohort's cosines are 0.3 and 0.1 with the enrolment, 0.4 and 0.2 with the test: (3 + 2) / 2."""
+    pair = np.array([[1, 0, 0, 0], [0.5, 0.75**0.5, 0, 0]])
+    cohort = np.zeros((2, 4))
+    cohort[:, :2] = np.linalg.solve(pair[:, :2], [[0.3, 0.1], [0.4, 0.2]]).T
+    cohort[[0, 1], [2, 3]] = np.sqrt(1 - (cohort**2).sum(axis=1))
+    backend = AsNorm(Config(subtract_mean=False, cohort="utterances", top_k=2, **settings)).fit(cohort)
+    assert backend.score(pair[:1], pair[1:]) == pytest.approx(expected, abs=1e-6)
+
+
 def test_snorm_over_the_whole_cohort():
     assert snorm().score(E, T) == pytest.approx(-0.633750, abs=1e-6)
 

@@ -49,6 +49,15 @@ def test_worked_example():
     assert bcubed(CLASSES, CLUSTERS) == pytest.approx((0.666667, 0.75, 0.705882), **close)
 
 
+def test_three_clusters_of_two_classes():
+    classes, clusters = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
+    close = {"abs": 5e-7}
+    assert nmi(classes, clusters) == pytest.approx(0.515804, **close)
+    assert accuracy(classes, clusters) == pytest.approx(0.666667, **close)
+    assert cluster_averaged_purity(classes, clusters) == pytest.approx(0.833333, **close)
+    assert purity(classes, clusters) == pytest.approx(5 / 6)
+
+
 @given(LABELS)
 def test_scores_equal_sklearn(pair):
     classes, clusters = pair
