@@ -10,10 +10,10 @@ import click
 
 from spkssl import config
 from spkssl.errors import complain
-from spkssl.metrics.rounds import RoundFacts, RoundStopConfig, decide
 from spkssl.stages.run_folder import before, folder_options, labels_of, round_name
 from spkssl.stages.settings import Settings, settings_options
 from spkssl.stages.stage import Run, made_by, marker, once, require, run_options, say
+from spkssl.training.rounds import RoundFacts, RoundStopConfig, decide
 
 
 @click.command()

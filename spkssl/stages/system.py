@@ -12,12 +12,12 @@ from spkssl.backend.scoring import ScoreConfig
 from spkssl.cluster import ClusterConfig
 from spkssl.data.samplers import SamplerConfig
 from spkssl.methods import configs
-from spkssl.metrics.rounds import RoundStopConfig
 from spkssl.nn.embedder import encoder_configs
 from spkssl.nn.frontend import FrontendConfig
 from spkssl.stages.settings import Settings
 from spkssl.stages.stage import say
 from spkssl.training.loop import LoopConfig
+from spkssl.training.rounds import RoundStopConfig
 
 
 @dataclass(frozen=True)

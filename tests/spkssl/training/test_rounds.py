@@ -1,6 +1,6 @@
 import pytest
 
-from spkssl.metrics.rounds import RoundFacts, RoundStopConfig, decide
+from spkssl.training.rounds import RoundFacts, RoundStopConfig, decide
 
 START = RoundFacts(silhouette=0.4, margin=0.1)
 
