@@ -35,7 +35,7 @@ def encoder_configs() -> dict[str, type]:
 
 def takes_waves(encoder_config: Any) -> bool:
     """Whether this encoder reads audio itself instead of log-mels."""
-    return getattr(ENCODERS[encoder_config.name][1], "takes_waves", False)
+    return _takes_waves(ENCODERS[encoder_config.name][1])
 
 
 class Embedder(nn.Module):
@@ -50,8 +50,7 @@ class Embedder(nn.Module):
         self.encoder_config = encoder_config
         self.embed_dim: int = network.embed_dim
         self.min_frames: int = network.min_frames
-
-        self.takes_waves: bool = getattr(network, "takes_waves", False)
+        self.takes_waves = _takes_waves(network)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.takes_waves:
@@ -94,6 +93,12 @@ def load_embedder(path: str | Path) -> Embedder:
     return embedder.eval()
 
 
+def reads_waves(path: str | Path) -> bool:
+    """Whether a saved embedder reads audio itself instead of log-mels; its weights are not read."""
+    name = _read(path, mmap=True)["encoder"].get("name", "")
+    return _takes_waves(ENCODERS[choose(f"{path}: encoder.name", name, ENCODERS)][1])
+
+
 def start_from(embedder: Embedder, path: str | Path) -> None:
     """Take the weights of a saved embedder of the same configuration; another one is an InputError."""
     found = load_embedder(path)
@@ -108,14 +113,18 @@ def start_from(embedder: Embedder, path: str | Path) -> None:
     embedder.network.load_state_dict(found.network.state_dict())
 
 
+def _takes_waves(network: nn.Module | type[nn.Module]) -> bool:
+    return getattr(network, "takes_waves", False)
+
+
 def _assemble(encoder_config: Any, frontend_config: FrontendConfig) -> Embedder:
     frontend = Frontend(frontend_config)
     _, network = ENCODERS[choose("encoder.name", encoder_config.name, ENCODERS)]
     return Embedder(frontend, network(encoder_config, frontend.num_mels), encoder_config)
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    content = read_weights(path, "name an encoder.pt written by spkssl pretrain or spkssl retrain")
+def _read(path: str | Path, mmap: bool = False) -> dict[str, Any]:
+    content = read_weights(path, "name an encoder.pt written by spkssl pretrain or spkssl retrain", mmap)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         found = content.get("format", "none") if isinstance(content, dict) else type(content).__name__
         raise complain(path, f"is not an encoder of spkssl (format {found!r}, expected {_FORMAT!r})")

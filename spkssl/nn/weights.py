@@ -10,12 +10,15 @@ import torch
 from spkssl.errors import complain
 
 
-def read_weights(path: str | Path, do: str) -> Any:
-    """What torch.save wrote, on the CPU: only tensors and plain values. `do` is the advice when there is no file."""
+def read_weights(path: str | Path, do: str, mmap: bool = False) -> Any:
+    """What torch.save wrote, on the CPU: only tensors and plain values. `do` is the advice when there is no file.
+
+    `mmap`: tensors are read from the disk when they are looked at, for who wants but what lies beside them.
+    """
     if not Path(path).is_file():
         raise complain(path or "weights", "no such file", do)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except MemoryError:
         raise
     except Exception as error:  # the unpickler raises whatever a foreign file's bytes lead it to

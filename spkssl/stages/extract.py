@@ -206,15 +206,25 @@ def _encoder(piece: _Piece, device: str) -> Any:
     return Eval(make_embedder(system.encoder, system.frontend_config), device)
 
 
+def _reads_waves(piece: _Piece) -> bool:
+    """What an encoder was trained on, its own file knows, whatever the YAML says by now."""
+    from spkssl.nn.embedder import reads_waves, takes_waves
+    from spkssl.stages.system import build_system
+
+    if piece.at == STATS:
+        return False
+    if piece.at == UNTRAINED:
+        return takes_waves(build_system(piece.settings).encoder)
+    return reads_waves(encoder_of(piece.exp, piece.at))
+
+
 def _utterances(piece: _Piece) -> list[Any]:
-    """Features, or recordings where the encoder reads waves; lengths are those of the features."""
+    """Features, or recordings where the encoder itself reads waves; lengths are those of the features."""
     from spkssl.contract import SAMPLE_RATE
     from spkssl.data.embed import Utterance
     from spkssl.io.ark import Reader, read_scp
     from spkssl.io.datadir import DataDir
     from spkssl.io.tables import read_table
-    from spkssl.nn.embedder import takes_waves
-    from spkssl.stages.system import build_system
 
     feats = piece.feats
     locations = read_scp(feats)
@@ -229,7 +239,7 @@ def _utterances(piece: _Piece) -> list[Any]:
     missing = [utt for utt in locations if utt not in frames]
     if missing:
         raise complain(counts, f"has no {missing[0]} ({len(missing)} missing)", "run stage 2 (features) again")
-    if piece.at == STATS or not takes_waves(build_system(piece.settings).encoder):
+    if not _reads_waves(piece):
         return [Utterance(utt, location, frames[utt]) for utt, location in locations.items()]
     data = DataDir(feats.parent)
     found = {utt: data.audio(utt) for utt in locations}

@@ -113,7 +113,7 @@ def test_an_encoder_that_reads_audio_gets_as_many_samples_as_the_features_stand_
         soundfile.write(folder / f"{name}.wav", wave, 16000, "FLOAT")
     write_table(folder / "wav.scp", {name: str(folder / f"{name}.wav") for name in waves})
     options = ["--exp", str(tmp_path / "exp"), "--data", str(folder.parent), "--sets", "dev"]
-    CliRunner().invoke(extract, [*options, "--set", "encoder.name=wavlm"], catch_exceptions=False)
+    CliRunner().invoke(extract, options, catch_exceptions=False)  # over a YAML that says nothing of the encoder
     keys, vectors = read_vectors(tmp_path / "exp/pretrain/emb/dev/xvector.scp")
     for name in ("u0", "u2", "u5"):
         wave = torch.from_numpy(waves[name][: samples_of(len(mels[name]))]).float()[None]
@@ -121,6 +121,14 @@ def test_an_encoder_that_reads_audio_gets_as_many_samples_as_the_features_stand_
         wave = torch.cat([wave] * -(-least // wave.shape[1]), dim=1)[:, : max(least, samples_of(len(mels[name])))]
         with torch.no_grad():
             np.testing.assert_allclose(vectors[keys.index(name)], model(wave)[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_gets_features_even_where_the_yaml_names_one_that_reads_audio(data, model, tmp_path):
+    folder, mels = data
+    save_embedder_at(tmp_path / "exp/pretrain", model)
+    options = ["--exp", str(tmp_path / "exp"), "--data", str(folder.parent), "--sets", "dev"]
+    done = CliRunner().invoke(extract, [*options, "--set", "encoder.name=wavlm"], catch_exceptions=False)
+    assert "7 embeddings of dimension 8" in done.output
 
 
 def test_missing_encoder_and_features_are_named(data, tmp_path):
