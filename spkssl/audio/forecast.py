@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from spkssl.errors import complain
 
 _RESERVE = 1.02  # a disk filled to the last byte helps nobody
+_FIRST = 5.0  # seconds of work from which a rate is told
+_LONG = 60.0  # what takes no longer than this many seconds needs no warning
 
 
 class Forecast(NamedTuple):
@@ -24,6 +28,29 @@ def measure(done: int, seconds: float, written: int, left: int) -> Forecast:
     if done < 1:
         raise ValueError("nothing was measured")
     return Forecast(seconds * left / done, round(written * left / done))
+
+
+class Pace:
+    """Told how much of `total` is done, it tells once, from the rate of the first seconds, what all of it takes.
+
+    Of work below a minute it says nothing. What comes before the first call, such as loading, does not count.
+    """
+
+    def __init__(self, total: int, tell: Callable[[float], object], clock: Callable[[], float] = time.monotonic):
+        self._total, self._tell, self._clock = total, tell, clock
+        self._begin: tuple[float, int] | None = None
+        self._told = False
+
+    def __call__(self, done: int) -> None:
+        if self._told:
+            return
+        now = self._clock()
+        start, before = self._begin = self._begin or (now, done)
+        if now - start >= _FIRST and done > before:
+            self._told = True
+            seconds = measure(done - before, now - start, 0, self._total).seconds
+            if seconds > _LONG:
+                self._tell(seconds)
 
 
 def require_space(folder: Path, needed: int, do: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import accumulate
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ class _Piece(NamedTuple):
     scp: Path
     ngpu: int
     signature: str  # of all that decides the embeddings
+    tells: int = 0  # the shard that says how long it takes, where several are made at a time; 0: each does
 
 
 @click.command()
@@ -124,7 +126,26 @@ def _make(piece: _Piece, jobs: int, number: int, advance: Callable[[], object]) 
 
     device = _device(piece.ngpu, number)
     model = mean_and_std if piece.at == STATS else _encoder(piece, device)
-    _plan(piece, jobs)[number - 1].make(model, device, advance)
+    shard = _plan(piece, jobs)[number - 1]
+    if piece.tells in (0, number):
+        advance = _foretelling(piece, shard, advance)
+    shard.make(model, device, advance)
+
+
+def _foretelling(piece: _Piece, shard: Any, advance: Callable[[], object]) -> Callable[[], object]:
+    """`advance` that says after a while how long the shard takes: as long as all those beside it."""
+    from spkssl.audio.forecast import Pace, duration
+
+    # By frames and not by utterances, as the short ones come first.
+    frames = accumulate(utterance.frames for batch in shard.batches for utterance in batch)
+    total = sum(utterance.frames for batch in shard.batches for utterance in batch)
+    pace = Pace(total, lambda seconds: say(f"extract {piece.at} {piece.scp.parent.name}: about {duration(seconds)}"))
+
+    def further() -> None:
+        pace(next(frames))
+        advance()
+
+    return further
 
 
 def _progress(piece: _Piece, total: int) -> Callable[[], object]:
@@ -137,6 +158,7 @@ def _in_processes(piece: _Piece, jobs: int, todo: list[int]) -> None:
     """Every shard in a process of its own, with as many threads as this one has: their number decides rounding."""
     context = get_context("spawn")  # torch's threads do not survive a fork
     workers: dict[connection.Connection, tuple[int, Any]] = {}
+    piece = piece._replace(tells=todo[0])
     for number in todo:
         mine, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_worker, args=(piece, jobs, number, theirs, os.getpid()), daemon=True)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from spkssl.audio.forecast import duration, measure, require_space, size
+from spkssl.audio.forecast import Pace, duration, measure, require_space, size
 from spkssl.errors import InputError
 
 
@@ -12,6 +12,29 @@ def test_the_rest_takes_as_long_as_what_was_measured():
     found = measure(10, 2.0, 5_000_000, 36_000)
     assert found == (7200.0, 18_000_000_000)
     assert str(found) == "about 2.0 h and 18.0 GB of disk"
+
+
+def told(total, *calls):
+    """What is told of work in which, at these times, so much was done."""
+    found, times = [], iter(when for when, _ in calls)
+    pace = Pace(total, found.append, lambda: next(times))
+    for _, done in calls:
+        pace(done)
+    return found
+
+
+def test_long_work_tells_once_and_as_a_whole_what_it_takes():
+    assert told(1000, (100.0, 10), (104.9, 15), (106.0, 40)) == [200.0]  # 30 in 6 s; what came before is not counted
+    times = iter([100.0, 106.0])  # the clock is not looked at again
+    found = []
+    pace = Pace(1000, found.append, lambda: next(times))
+    for done in (10, 40, 50, 60):
+        pace(done)
+    assert found == [200.0]
+
+
+def test_work_of_a_minute_and_a_first_step_without_progress_tell_nothing():
+    assert told(300, (0.0, 0), (6.0, 30)) == [] and told(1000, (0.0, 5), (10.0, 5)) == []
 
 
 @pytest.mark.parametrize(

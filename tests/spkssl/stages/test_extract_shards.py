@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from spkssl import rng
+from spkssl.audio import forecast
 from spkssl.data import embed_shards
 from spkssl.errors import InputError
 from spkssl.io.ark import write_ark
@@ -117,6 +118,17 @@ def test_a_dead_shard_is_named_and_only_it_runs_again(call, tmp_path, monkeypatc
     call("exp", "--nj", "2"), call("whole")
     assert first.stat().st_mtime_ns == when
     assert result(tmp_path, "exp") == result(tmp_path, "whole")
+
+
+@pytest.mark.parametrize("options", [(), ("--job", "1/1")])
+def test_long_extraction_says_once_how_long_it_takes(call, monkeypatch, options):
+    monkeypatch.setattr(forecast, "_FIRST", 0.0)
+    monkeypatch.setattr(forecast, "_LONG", 0.0)
+    assert call("exp", *options).count("extract pretrain dev: about ") == 1
+
+
+def test_short_extraction_says_nothing_of_its_time(call):
+    assert "about" not in call("exp")
 
 
 def test_a_job_number_out_of_range_is_refused(call):
