@@ -33,6 +33,8 @@ class LossGate(nn.Module):
     accepted: Tensor
     labels: Tensor
     taught: Tensor
+    parts: Tensor
+    told: Tensor
 
     def __init__(self, num_utts: int) -> None:
         super().__init__()
@@ -42,7 +44,9 @@ class LossGate(nn.Module):
         self.register_buffer("accepted", torch.zeros(num_utts, dtype=torch.bool))  # (N,) by the gate
         self.register_buffer("labels", torch.full((num_utts,), UNUSED))  # (N,) the label it taught
         self.register_buffer("taught", torch.tensor(0))  # samples of the step that is being made
-        self._parts, self._told = 0, torch.tensor(0)  # micro-batches of that step, and what `idle` said of them in sum
+        # Micro-batches of that step, and what `idle` said of them in sum; between steps both are 0.
+        self.register_buffer("parts", torch.tensor(0), persistent=False)
+        self.register_buffer("told", torch.tensor(0), persistent=False)
 
     def keep(self, losses: Tensor) -> Tensor:
         """(B,) bool: who passes, by the loss of this very step."""
@@ -68,10 +72,9 @@ class LossGate(nn.Module):
 
         The first one that teaches takes back what those before it said, for they knew of no other.
         """
-        self._parts += 1
-        told = self._told.to(self.taught.device)
-        now = self._parts * (self.taught == 0) - told
-        self._told = told + now
+        self.parts += 1
+        now = self.parts * (self.taught == 0) - self.told
+        self.told += now
         return now.float()
 
     def drop_idle_step(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -79,8 +82,8 @@ class LossGate(nn.Module):
         if not int(self.taught):
             for parameter in parameters:
                 parameter.grad = None
-        self.taught.zero_()
-        self._parts, self._told = 0, torch.zeros_like(self._told)
+        for count in (self.taught, self.parts, self.told):
+            count.zero_()
 
     def remember(self, records: dict[str, Tensor]) -> None:
         """Keep an epoch's `loss`, `accepted` and `label` of the utterances in `index`."""
