@@ -57,8 +57,32 @@ parse_options() {
     esac
   done
   [[ $stage =~ ^[0-9]+$ && $stop_stage =~ ^[0-9]+$ ]] || die "--stage and --stop-stage take numbers"
+  if [[ $known != *" nodes "* ]]; then nodes=1 node_rank=0 master=""; fi # a recipe for one machine
+  check_machines
   bash "$root/tools/setup.sh"
   python=${SPKSSL_PYTHON:-$root/.venv/bin/python}
+  if ((nodes > 1)); then check_rounds; fi
+}
+
+# What is wrong with --nodes, --node-rank and --master would otherwise show on one machine, hours later.
+check_machines() {
+  [[ $nodes =~ ^[1-9][0-9]{0,4}$ ]] || die "--nodes takes how many machines there are, from 1 (got '$nodes')"
+  [[ $node_rank =~ ^(0|[1-9][0-9]{0,4})$ ]] || die "--node-rank takes a number from 0 (got '$node_rank')"
+  if ((nodes == 1)); then
+    ((node_rank == 0)) || die "--node-rank $node_rank needs --nodes, how many machines there are"
+    return
+  fi
+  [[ $master =~ ^[^:]+:[0-9]+$ ]] || die "--nodes $nodes needs --master host:port, a free port of the first one"
+  ((node_rank < nodes)) || die "--node-rank goes from 0 to $((nodes - 1))"
+}
+
+# A rule that ends the rounds would leave the other machines waiting for one that does not come.
+check_rounds() {
+  local rule
+  if ((stage > 6 || stop_stage < 6)) || [[ ${rounds:-} == 0 ]]; then return; fi
+  rule=$("$python" -m spkssl setting retrain.stop.rule --default fixed --config "$here/conf/$system.yaml" \
+    "${settings[@]}")
+  [[ $rule == fixed ]] || die "on several machines rounds are fixed: use --set retrain.stop.rule=fixed and --rounds"
 }
 
 # True if this stage is among those asked for. Of several machines the first does all that is not training.
@@ -69,7 +93,7 @@ stage() {
   log "stage $1: $2"
 }
 
-elsewhere() { ((${node_rank:-0} > 0)); }
+elsewhere() { ((node_rank > 0)); }
 
 # One thread for each core to the one process that trains, extracts or clusters; the processes of --nj take one each.
 threads() {
@@ -98,21 +122,16 @@ sharded() {
   fi
 }
 
-# Stage 6 without stage 5: labels that are not there yet, or that this call's --cluster makes anew, come first.
+# Before the rounds: is the rule that may end them one that can? Then, without stage 5, the labels that are not there
+# yet, that are of other embeddings than there are now, or that --cluster, --num-clusters or --set cluster.* ask for.
 cluster_first() {
-  if ((${nodes:-1} > 1)); then
-    local rule # that ends the rounds would leave the other machines waiting for one that does not come
-    rule=$(spkssl setting retrain.stop.rule --default fixed --config "$here/conf/$system.yaml" "${settings[@]}")
-    [[ $rule == fixed ]] || die "on several machines rounds are fixed: use --set retrain.stop.rule=fixed and --rounds"
-  fi
-  if ((stage > 5)) && [[ ! -e $exp/.done/cluster.pretrain.json || ${#clustering[@]} -gt 0 ]]; then
-    spkssl cluster "${common[@]}" --at pretrain "${clustering[@]}"
-  fi
+  spkssl rounds "${common[@]}" --max "$rounds" --done 0 >/dev/null
+  if ((stage > 5)); then spkssl cluster "${common[@]}" --at pretrain --keep "${clustering[@]}"; fi
 }
 
 # After the clustering of a round: decide by retrain.stop whether it is the last one. Argument: the round.
 decide_after() {
-  if ((${node_rank:-0} > 0)); then return; fi # the first machine's part
+  if elsewhere; then return; fi # the first machine's part
   spkssl stop "${common[@]}" --round "$1"
   rounds=$(spkssl rounds "${common[@]}" --max "$rounds" --done "$1")
 }
@@ -123,19 +142,22 @@ rounds_made() { spkssl rounds "${common[@]}" --max "$rounds"; }
 # A training stage: one process for each GPU of each machine through torchrun, if that is more than one. Where a recipe
 # has `nodes`, `node_rank` and `master`, the same command on every machine makes one training of all.
 train() {
-  local count=${nodes:-1} own=$((ngpu > 1 ? ngpu : 1)) where=(--standalone)
+  local count=$nodes own=$((ngpu > 1 ? ngpu : 1)) where=(--standalone)
   if [[ $dry_run == true ]] || ((count * own == 1)); then spkssl "$@"; return; fi
   if ((count > 1)); then
-    [[ ${master:-} =~ ^[^:]+:[0-9]+$ ]] || die "--nodes $count needs --master host:port, a free port of the first one"
-    if [[ ! $node_rank =~ ^[0-9]+$ ]] || ((node_rank >= count)); then
-      die "--node-rank goes from 0 to $((count - 1))"
-    fi
     where=(--nnodes "$count" --node-rank "$node_rank" --master-addr "${master%:*}" --master-port "${master##*:}"
       --rdzv-conf timeout=3600)
   fi
   if elsewhere; then
     log "$1: waiting for the first machine, $master"
-    until reached; do sleep 1; done
+    local since=$SECONDS next=60
+    until reached; do
+      sleep 1
+      if ((SECONDS - since >= next)); then
+        log "$1: still waiting for $master, for $(((SECONDS - since) / 60)) min; is the same command running there?"
+        next=$((SECONDS - since + 60))
+      fi
+    done
   fi
   "$python" "$root/utils/launch.py" "${where[@]}" --nproc-per-node "$own" -m spkssl "$@"
   if elsewhere; then # what comes next has the same port

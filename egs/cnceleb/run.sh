@@ -29,7 +29,7 @@ on=local                # where shards of features and embeddings are made: loca
 job_options=""          # what to tell srun, e.g. "--partition=gpu --gpus=1"
 ngpu=1                  # GPUs to train on; 0: CPU
 seed=0                  # seed of training
-cluster=""              # clustering; empty: the system's own
+cluster=""              # clustering; empty: the system's own, but --stage 6 leaves the labels of stage 5 as they are
 num_clusters=""         # number of clusters, or auto; empty: the system's own
 rounds=""               # rounds of retraining on pseudo labels, at most; empty: the system's own
 labels=""               # true labels, for one supervised run beside the rounds; empty: none

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spkssl.errors import choose, complain
+from spkssl.io import markers
 from spkssl.stages.run_folder import before, embeddings_of, folder_options, labels_of
 from spkssl.stages.settings import Settings, settings_options
 from spkssl.stages.stage import Run, made_by, marker, once, require, run_options, say
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--set-name", help="The data directory that was embedded (default: the YAML's data.train, or train).")
 @click.option("--cluster", "name", help="One of kmeans, ahc, kmeans_ahc, graph, spectral, hdbscan, pic.")
 @click.option("--num-clusters", "number", help="How many, or auto.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Leave labels that are there as they were made, or make them so again where their embeddings changed, unless "
+    "--cluster, --num-clusters or --set cluster... asks for a clustering.",
+)
 def cluster(
     settings: Settings,
     run: Run,
@@ -35,13 +42,22 @@ def cluster(
     set_name: str | None,
     name: str | None,
     number: str | None,
+    keep: bool,
 ) -> None:
     """Stage 5: training embeddings -> labels/utt2cluster, centroids.npy and info.json. True labels are never read."""
     set_name = set_name or settings.section("data").get("train", "train")
     scp, labels = embeddings_of(exp, at, set_name), labels_of(exp, at)
     settled, replaced = _settled(settings)
     section = _section(settled, name, number, _algorithm(settings.file.get("cluster")))
-    earlier = _earlier(exp, at)
+    earlier, mark = _earlier(exp, at), marker(exp, "cluster", at)
+    if keep and mark.exists() and not (name or number):
+        made, asked = markers.read(mark).get("settings"), _set_by_hand(settings)
+        if not made or (labels.exists() and not scp.exists() and not asked):
+            why = "the embeddings they were made from are gone" if made else "nothing tells how they were made"
+            say(f"{labels}: kept, though {why}; stages 4 and 5 make them anew")
+            return
+        if not asked:
+            section, settings = made["cluster"], settings.over(f"seed={made['seed']}")
 
     def check() -> None:
         require([scp], f"run stage 4 (extract) first: {at}")
@@ -55,7 +71,7 @@ def cluster(
     once(
         run,
         f"cluster {at}",
-        marker(exp, "cluster", at),
+        mark,
         settings={"cluster": section, "seed": settings.seed},
         inputs=[scp, *made_by(exp, "extract", at, set_name), *earlier],
         outputs=[labels, labels.with_name("centroids.npy"), labels.with_name("info.json")],
@@ -65,6 +81,10 @@ def cluster(
     )
 
 
+def _set_by_hand(settings: Settings) -> bool:
+    return any(setting.partition("=")[0].split(".")[0] == "cluster" for setting in settings.overrides)
+
+
 def _settled(settings: Settings) -> tuple[dict[str, Any], list[Any]]:
     from spkssl.cluster import ClusterConfig
 
@@ -72,7 +92,7 @@ def _settled(settings: Settings) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _algorithm(section: Any) -> Any:
-    """The name of the algorithm in a plain section `cluster`, which may be written alone; kmeans where there is none."""
+    """Name of the algorithm in a plain section `cluster`, where it may be written alone; kmeans where there is none."""
     found = section.get("algorithm") if isinstance(section, Mapping) else None
     return (found.get("name") if isinstance(found, Mapping) else found) or "kmeans"
 

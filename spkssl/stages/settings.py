@@ -7,7 +7,7 @@ configuration is built from it only when there is work to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Settings:
         if not isinstance(found, Mapping | str):
             raise complain(self.source, f"{name}: expected a section, got {found!r}")
         return {"name": found} if isinstance(found, str) else dict(found)
+
+    def over(self, *more: str) -> Settings:
+        """With these settings, too."""
+        return replace(self, overrides=(*self.overrides, *more))
 
     def settle(self, cls: type, name: str = "") -> tuple[dict[str, Any], list[Replaced]]:
         """The plain tree, or one section of it, fit for the choices --set made, and those that it replaced."""

@@ -1,4 +1,4 @@
-"""The sweep of the mini recipe: which runs it makes of a file of variants, with a recipe that only notes its options."""
+"""The sweep of the mini recipe: which runs it makes of a file of variants, by a recipe that only notes its options."""
 
 import os
 import shutil

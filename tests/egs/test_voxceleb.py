@@ -147,6 +147,23 @@ def with_tiny_wavlm(recipe: Recipe, folder: Path) -> None:
     recipe.more = [f"encoder.weights={folder / 'wavlm.pth'}"]
 
 
+@pytest.mark.slow
+def test_pretraining_alone(corpora, data, tmp_path):
+    recipe = Recipe(corpora, data, tmp_path / "exp")
+    printed = recipe("--stage", "3", "--stop-stage", "3", corpora=False)
+    assert [line.split(" ", 1)[1] for line in printed.splitlines() if " stage " in line] == ["stage 3: pretrain"]
+    assert (recipe.exp / "pretrain/encoder.pt").exists() and not (recipe.exp / "pretrain/emb").exists()
+
+
+@pytest.mark.slow
+def test_the_supervised_reference_alone_as_its_yaml_tells(corpora, data, tmp_path):
+    recipe = Recipe(corpora, data, tmp_path / "exp", "aamsupcon")
+    recipe("--stage", "6", "--rounds", "0", "--reference", corpora=False)
+    rows = json.loads((recipe.exp / "results.json").read_text())["results"]
+    assert {row["at"] for row in rows} == {"supervised"} and {row["labels_used"] for row in rows} >= {"true"}
+    assert "supervised" in (recipe.exp / "RESULTS.md").read_text()
+
+
 def test_stage_one_and_two_leave_valid_sets_and_are_not_repeated(corpora, data, tmp_path):
     for name in ("train", "dev", "test", "noise"):
         assert read_scp(data / name / "feats.scp").keys() == read_table(data / name / "wav.scp").keys()
@@ -209,12 +226,28 @@ def test_what_is_wrong_with_the_corpora_is_said_in_one_line(corpora, tmp_path, o
     [
         (["--nodes", "2"], "run.sh: --nodes 2 needs --master host:port, a free port of the first one"),
         (["--nodes", "2", "--master", "a:1", "--node-rank", "2"], "run.sh: --node-rank goes from 0 to 1"),
+        (["--nodes", "3", "--master", "a"], "run.sh: --nodes 3 needs --master host:port, a free port of the first one"),
+        (["--nodes", "two"], "run.sh: --nodes takes how many machines there are, from 1 (got 'two')"),
+        (["--nodes", "0"], "run.sh: --nodes takes how many machines there are, from 1 (got '0')"),
+        (["--node-rank", "abc"], "run.sh: --node-rank takes a number from 0 (got 'abc')"),
+        (["--node-rank", "1"], "run.sh: --node-rank 1 needs --nodes, how many machines there are"),
     ],
 )
-def test_machines_that_cannot_be_told_apart_are_refused(tmp_path, options, message):
+def test_machines_that_cannot_be_told_apart_are_refused_before_any_stage(tmp_path, options, message):
     recipe = Recipe(tmp_path, tmp_path / "data", tmp_path / "exp")
-    done = recipe.run("--stage", "3", "--stop-stage", "3", *options, corpora=False)
-    assert done.returncode == 2 and done.stderr.splitlines()[0] == message
+    done = recipe.run(*options, corpora=False)
+    assert done.returncode == 2 and done.stderr.splitlines() == [message] and not done.stdout
+
+
+def test_rounds_that_a_rule_may_end_are_refused_on_several_machines_before_any_stage(tmp_path):
+    recipe = Recipe(tmp_path, tmp_path / "data", tmp_path / "exp")
+    recipe.more = ["retrain.stop.rule=stability"]
+    where = ("--dry-run", "--nodes", "2", "--master", "a:1", "--stage", "3")
+    done = recipe.run(*where, corpora=False)
+    said = "on several machines rounds are fixed: use --set retrain.stop.rule=fixed and --rounds"
+    assert done.returncode == 2 and done.stderr == f"run.sh: {said}\n" and not done.stdout
+    assert recipe.run(*where, "--stop-stage", "5", corpora=False).returncode == 0
+    assert recipe.run(*where, "--rounds", "0", "--stop-stage", "6", corpora=False).returncode == 0
 
 
 def test_without_ffmpeg_stage_one_says_so(corpora, tmp_path):

@@ -1,6 +1,7 @@
 """Stage 5: files, flags, what makes it run again."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -178,6 +179,44 @@ def test_a_value_in_place_of_the_section_is_an_error(exp, value, got):
 def test_a_list_in_place_of_the_algorithm_is_an_error(exp):
     with pytest.raises(InputError, match="algorithm: expected a section with a name"):
         run(exp, "--set", "cluster.algorithm=[a]")
+
+
+def shorten(exp):
+    scp = exp / "pretrain" / "emb" / "train" / "xvector.scp"
+    scp.write_text("".join(scp.read_text().splitlines(keepends=True)[:-1]))
+
+
+def test_labels_to_keep_are_made_where_there_are_none_and_stay_as_they_were_made(exp):
+    assert "not done yet" in run(exp, "--keep") and info(exp)["algorithm"]["name"] == "kmeans"
+    run(exp, "--cluster", "ahc", "--num-clusters", "4", "--set", "cluster.min_size=2")
+    assert run(exp, "--keep", "--seed", "8") == "cluster pretrain: up to date\n"
+    shorten(exp)
+    assert "xvector.scp changed" in run(exp, "--keep", "--seed", "8")
+    made = info(exp)
+    assert made["algorithm"]["name"] == "ahc" and made["num_clusters"] == 4 and made["seed"] == 3
+    assert made["settings"]["min_size"] == 2 and len(labels(exp)) == 74
+
+
+@pytest.mark.parametrize("asked", [("--cluster", "kmeans"), ("--num-clusters", "5"), ("--set", "cluster.min_size=1")])
+def test_labels_to_keep_are_made_anew_where_a_clustering_is_asked_for(exp, asked):
+    run(exp, "--cluster", "ahc", "--num-clusters", "4")
+    assert "changed" in run(exp, "--keep", *asked)
+    assert info(exp)["algorithm"]["name"] == "kmeans"
+
+
+def test_labels_to_keep_whose_making_cannot_be_known_stay_and_it_is_said(exp):
+    run(exp)
+    before = labels(exp)
+    shutil.rmtree(exp / "pretrain" / "emb")
+    path = exp / "pretrain" / "labels" / "utt2cluster"
+    said = f"{path}: kept, though the embeddings they were made from are gone; stages 4 and 5 make them anew\n"
+    assert run(exp, "--keep") == said
+    (exp / ".done" / "cluster.pretrain.json").write_text("")
+    unknown = said.replace("the embeddings they were made from are gone", "nothing tells how they were made")
+    assert run(exp, "--keep") == unknown
+    assert (labels(exp) == before).all()
+    with pytest.raises(InputError, match="run stage 4"):
+        run(exp)
 
 
 def test_true_labels_are_not_read(exp):
