@@ -15,6 +15,10 @@ batch is gathered over ranks, with gradient, so both losses and alpha are those 
 Departures from the released code: lone speakers are left out, where they made NaN; attention multiplies the cosine and
 not what remains after subtracting a row's maximum, which depended on that maximum; alpha divides by the square of the
 norm, not by the norm; the margin of the classifier is the one configured, where the code has 0.3 whatever it is told.
+
+Attention and balancing together defeat each other: attention of about 1/K leaves L_sup hardly a gradient, the shortest
+joint gradient is then that of L_sup alone (alpha = 0), and the classifier, whose probabilities attention needs, never
+learns. With either by itself it does; egs/mini/RESULTS.md has the figures.
 """
 
 from __future__ import annotations
