@@ -57,6 +57,11 @@ parse_options() {
     esac
   done
   [[ $stage =~ ^[0-9]+$ && $stop_stage =~ ^[0-9]+$ ]] || die "--stage and --stop-stage take numbers"
+  for name in nj ngpu jobs rounds seed data_seed; do
+    if [[ $known == *" $name "* && -n ${!name} && ! ${!name} =~ ^[0-9]+$ ]]; then
+      die "--${name//_/-} takes a number (got '${!name}')"
+    fi
+  done
   if [[ $known != *" nodes "* ]]; then nodes=1 node_rank=0 master=""; fi # a recipe for one machine
   check_machines
   bash "$root/tools/setup.sh"

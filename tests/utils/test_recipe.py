@@ -45,6 +45,12 @@ def test_variables_of_the_environment_are_no_options(run):
     assert done.returncode == 0 and calls == ["-m spkssl pretrain"], done.stderr
 
 
+@pytest.mark.parametrize("option", ["--rounds", "--ngpu"])
+def test_words_for_numbers_are_refused_before_anything_runs(run, option):
+    done, calls = run("train pretrain", option, "abc")
+    assert done.returncode == 2 and f"{option} takes a number (got 'abc')" in done.stderr and not calls
+
+
 def test_who_waits_for_the_first_machine_says_so_every_minute(run):
     # 30 s pass with each sleep; the first machine comes after five of them, and has ended at the next look.
     pretend = """slept=0
