@@ -5,9 +5,10 @@
 #   bash egs/mini/sweep.sh --systems "simclr dino" --data-seeds "1 2 3" --seeds "0 1 2"
 #   bash egs/mini/sweep.sh --variants egs/mini/variants/sdpn --pairs "1:0 2:1 3:2"
 #
-# A file of variants has lines `name system after options...`: `after` names an earlier line whose pretraining and
-# clusters this one takes over, - for none. What is done is skipped, so it may be stopped and started at will. --set
-# goes to every run.
+# A file of variants has lines `name system after options...`, the options being run.sh's, quoted as in a shell:
+#   no-koleo  sdpn  -     --rounds 0 --set pretrain.method.koleo=0
+# `after` names an earlier line whose pretraining and clusters this one takes over, - for none.
+# What is done is skipped, so it may be stopped and started at will. --set goes to every run.
 # shellcheck source=../../utils/recipe.sh disable=SC2034
 . "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
 
@@ -19,6 +20,7 @@ variants=""             # file of variants, instead of --systems
 data_seeds="1 2 3"      # corpora
 seeds="0 1 2"           # trainings on each
 pairs=""                # corpus:training, instead of all of the two above: "1:0 2:1 3:2"
+sizes=""                # of the corpora, as in run.sh, e.g. "--train-speakers 8 --train-utts 8"
 rounds=2                # rounds of retraining, where a variant does not say
 reference=""            # of --systems, whose runs also train the supervised reference; empty: the last one
 jobs=2                  # runs at a time, each on one thread
@@ -50,6 +52,7 @@ run() { # corpus, seed, name, system, after, options
   local exp="$out/$name-d$data_seed-s$seed" from="$out/$after-d$data_seed-s$seed"
   local options=(--system "$system" --data "$out/data-$data_seed" --data-seed "$data_seed" --seed "$seed" --exp "$exp")
   shift 5
+  if [[ -n $sizes ]]; then options+=(--sizes "$sizes"); fi
   options+=(--nj 1 --stage "$stage" --stop-stage "$stop_stage" --rounds "$rounds" "$@")
   if [[ -n $every ]]; then mapfile -t -O "${#options[@]}" options <<<"$every"; fi
   if [[ $after != - && ! -e $exp ]]; then # what was done is marked, by paths from the run's folder
@@ -64,7 +67,7 @@ run() { # corpus, seed, name, system, after, options
 }
 every=$(printf '%s\n' "${settings[@]}") # an array cannot be exported
 export -f run log die
-export here out recipe stage stop_stage rounds every
+export here out recipe stage stop_stage sizes rounds every
 
 if [[ -z $pairs ]]; then
   for data_seed in $data_seeds; do for seed in $seeds; do pairs+=" $data_seed:$seed"; done; done
@@ -72,6 +75,7 @@ fi
 plan | while read -r name system _; do # corpora and features first: the runs share them
   for pair in $pairs; do
     options=(--system "$system" --data "$out/data-${pair%:*}" --data-seed "${pair%:*}" --nj "$jobs" --stop-stage 2)
+    if [[ -n $sizes ]]; then options+=(--sizes "$sizes"); fi
     bash "$here/run.sh" "${options[@]}" >"$out/data-${pair%:*}.log" 2>&1 </dev/null
   done
   break

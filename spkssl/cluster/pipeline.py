@@ -48,7 +48,8 @@ def _number(
 ) -> tuple[int | None, Estimate | None]:
     if config.num_clusters != AUTO:
         if config.num_clusters > len(x):
-            raise complain("cluster", f"{config.num_clusters} clusters asked for, of {len(x)} utterances")
+            what = f"{config.num_clusters} clusters asked for, of {len(x)} utterances"
+            raise complain("cluster", what, "give a smaller --num-clusters, or auto")
         return int(config.num_clusters), None
     if not needs_number(config.algorithm):
         return None, None

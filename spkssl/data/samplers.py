@@ -47,7 +47,8 @@ class Sampler:
         self.steps = visits // batch_size if drop_last else -(-visits // batch_size)
         if self.steps == 0:
             what = f"{visits} utterances do not fill one batch of {batch_size}"
-            raise complain("batches", what, "use a smaller batch_size, or other limits in the sampler")
+            do = "use a smaller one, e.g. --set pretrain.loop.batch_size=32 (stage 6: retrain.loop.batch_size)"
+            raise complain("batches", what, f"{do}, or other limits in the sampler")
         if config.name == "pk":
             self._check_pk()
 

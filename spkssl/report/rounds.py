@@ -38,7 +38,7 @@ def round_tables(view: View) -> list[Table]:
             *(number(row[name], 4) for name in ("nmi", "ari")),
             percent(row["accepted"]),
             *(number(row[name], 4) for name in ("silhouette", "margin")),
-            f"{'no further round' if row['decision'] == 'stop' else 'go on'}: {row['why']}",
+            f"{'no further round' if row['decision'] == 'stop' else 'may go on'}: {row['why']}",
         )
         for row in rows
     ]

@@ -97,7 +97,7 @@ def _work(rule: RoundStopConfig, settings: Settings, exp: Path, number: int) -> 
             "rule": config.to_dict(rule),
         },
     )
-    say(f"{round_name(number)}: {'no further round' if found.stop else 'go on'}: {found.why}")
+    say(f"{round_name(number)}: {'no further round' if found.stop else 'may go on'}: {found.why}")
     return {"decision": decision}
 
 
