@@ -3,7 +3,7 @@
 #
 # A recipe declares its options as plain variables between the lines `# options` and `# end of options`; the comment
 # behind each is its help. `parse_options "$@"` reads the command line, `if stage 3 pretrain; then ... fi` runs a stage.
-set -euo pipefail
+set -eEuo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C PYTHONUNBUFFERED=1
 # glibc: keep freed memory instead of handing it back and faulting it in again at every step; training on the CPU
@@ -19,8 +19,12 @@ current="set-up"    # named when something fails
 
 log() { printf '%(%H:%M:%S)T %s\n' -1 "$*"; }
 die() { printf '%s: %s\n' "${recipe##*/}" "$*" >&2; exit 2; }
-trap 'status=$?; printf "%s: failed in %s (exit status %s); the same command goes on from there\n" \
-  "${recipe##*/}" "$current" "$status" >&2' ERR
+# What failed; once, not also by the subshell it failed in. After status 2, the user's error, the same command would
+# fail again.
+trap 'status=$?; if ((BASH_SUBSHELL == 0)); then
+  more="; the same command goes on from there"; if ((status == 2)); then more=""; fi
+  printf "%s: failed in %s (exit status %s)%s\n" "${recipe##*/}" "$current" "$status" "$more" >&2
+fi' ERR
 
 option_lines() { sed -n '/^# options$/,/^# end of options$/p' "$recipe" | grep -E '^[a-z_][a-z_0-9]*='; }
 
@@ -56,7 +60,9 @@ parse_options() {
       *) die "unexpected argument $1 (see --help)" ;;
     esac
   done
-  [[ $stage =~ ^[0-9]+$ && $stop_stage =~ ^[0-9]+$ ]] || die "--stage and --stop-stage take numbers"
+  [[ $stage =~ ^[1-8]$ && $stop_stage =~ ^[1-8]$ ]] ||
+    die "--stage and --stop-stage take numbers from 1 to 8 (got '$stage' and '$stop_stage')"
+  ((stage <= stop_stage)) || die "--stop-stage $stop_stage comes before --stage $stage"
   for name in nj ngpu jobs rounds seed data_seed; do
     if [[ $known == *" $name "* && -n ${!name} && ! ${!name} =~ ^[0-9]+$ ]]; then
       die "--${name//_/-} takes a number (got '${!name}')"
@@ -64,9 +70,21 @@ parse_options() {
   done
   if [[ $known != *" nodes "* ]]; then nodes=1 node_rank=0 master=""; fi # a recipe for one machine
   check_machines
+  if [[ $known == *" system "* ]]; then check_system; fi
+  if [[ $known == *" dry_run "* && $dry_run == true && -z ${SPKSSL_PYTHON:-} && ! -e $root/.venv ]]; then
+    echo "dry run: would first make .venv (tools/setup.sh)"
+    exit 0
+  fi
   bash "$root/tools/setup.sh"
   python=${SPKSSL_PYTHON:-$root/.venv/bin/python}
   if ((nodes > 1)); then check_rounds; fi
+}
+
+check_system() {
+  local there
+  if [[ -e $here/conf/$system.yaml ]]; then return; fi
+  there=$(cd "$here/conf" && shopt -s nullglob && echo *.yaml one_gpu/*.yaml)
+  die "--system $system: no such file in ${here#"$PWD/"}/conf (there are: ${there//.yaml/})"
 }
 
 # What is wrong with --nodes, --node-rank and --master would otherwise show on one machine, hours later.
@@ -88,6 +106,13 @@ check_rounds() {
   rule=$("$python" -m spkssl setting retrain.stop.rule --default fixed --config "$here/conf/$system.yaml" \
     "${settings[@]}")
   [[ $rule == fixed ]] || die "on several machines rounds are fixed: use --set retrain.stop.rule=fixed and --rounds"
+}
+
+# Settings and choices of all stages, also the late ones, before one runs. Other machines leave that to the first.
+check_settings() {
+  current="the settings"
+  spkssl check --config "$here/conf/$system.yaml" --seed "$seed" "${settings[@]}" "${clustering[@]}" \
+    ${input:+--input "$input"} ${backend:+--backend "$backend"}
 }
 
 # True if this stage is among those asked for. Of several machines the first does all that is not training.

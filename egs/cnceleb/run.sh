@@ -53,6 +53,7 @@ if [[ $quarantine == true ]]; then without=(--quarantine); fi
 shards=$((ngpu > 1 ? ngpu : 1)) # of extraction: one for each GPU
 if [[ $on != local ]]; then shards=$nj; fi
 threads "$(nproc)"
+check_settings
 rounds=${rounds:-$(spkssl setting retrain.rounds --default 2 --config "$here/conf/$system.yaml" "${settings[@]}")}
 
 if stage 1 prepare; then

@@ -40,6 +40,7 @@ common=(--config "$here/conf/$system.yaml" --seed "$seed" --exp "$exp" --data "$
 clustering=(${cluster:+--cluster "$cluster"} ${num_clusters:+--num-clusters "$num_clusters"})
 training=(${input:+--input "$input"} --ngpu "$ngpu")
 threads "$(nproc)"
+check_settings
 rounds=${rounds:-$(spkssl setting retrain.rounds --default 2 --config "$here/conf/$system.yaml" "${settings[@]}")}
 
 if stage 1 prepare; then

@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     **{name: command for name, command in STAGES.items() if name != "prepare"},
     "synth": Command(None, "make the embedded synthesised corpus"),
     "validate": Command(None, "check data directories, and repair them with --fix"),
+    "check": Command(None, "check the settings of all stages before the first one"),
     "stop": Command(6, "decide without labels whether a round is the last one"),
     "rounds": Command(None, "print how many rounds a run has"),
     "setting": Command(None, "print one setting of a system's YAML"),

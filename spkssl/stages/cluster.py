@@ -17,6 +17,7 @@ from spkssl.stages.stage import Run, made_by, marker, once, require, run_options
 if TYPE_CHECKING:
     from spkssl.cluster import ClusterConfig
     from spkssl.cluster.pipeline import Clustering
+    from spkssl.settle import Replaced
 
 
 @click.command()
@@ -47,8 +48,9 @@ def cluster(
     """Stage 5: training embeddings -> labels/utt2cluster, centroids.npy and info.json. True labels are never read."""
     set_name = set_name or settings.section("data").get("train", "train")
     scp, labels = embeddings_of(exp, at, set_name), labels_of(exp, at)
-    settled, replaced = _settled(settings)
-    section = _section(settled, name, number, _algorithm(settings.file.get("cluster")))
+    section, replaced, unused = clustering_of(settings, name, number)
+    if unused:
+        click.echo(unused)
     earlier, mark = _earlier(exp, at), marker(exp, "cluster", at)
     if keep and mark.exists() and not (name or number):
         made, asked = markers.read(mark).get("settings"), _set_by_hand(settings)
@@ -61,7 +63,7 @@ def cluster(
 
     def check() -> None:
         require([scp], f"run stage 4 (extract) first: {at}")
-        _build(section, settings)
+        built_clustering(section, settings)
 
     def work() -> dict[str, Any]:
         for each in [] if name else replaced:
@@ -85,10 +87,18 @@ def _set_by_hand(settings: Settings) -> bool:
     return any(setting.partition("=")[0].split(".")[0] == "cluster" for setting in settings.overrides)
 
 
-def _settled(settings: Settings) -> tuple[dict[str, Any], list[Any]]:
+def clustering_of(
+    settings: Settings, name: str | None, number: str | None
+) -> tuple[dict[str, Any], list[Replaced], str]:
+    """The plain section with --cluster and --num-clusters in it; what --set replaced; what to say of an unused number.
+
+    An InputError where --cluster is unknown or --num-clusters no number; the rest is `built_clustering`'s matter.
+    """
     from spkssl.cluster import ClusterConfig
 
-    return settings.settle(ClusterConfig, "cluster")
+    settled, replaced = settings.settle(ClusterConfig, "cluster")
+    section, unused = _section(settled, name, number, _algorithm(settings.file.get("cluster")))
+    return section, replaced, unused
 
 
 def _algorithm(section: Any) -> Any:
@@ -97,24 +107,25 @@ def _algorithm(section: Any) -> Any:
     return (found.get("name") if isinstance(found, Mapping) else found) or "kmeans"
 
 
-def _section(section: dict[str, Any], name: str | None, number: str | None, of_file: Any) -> dict[str, Any]:
+def _section(
+    section: dict[str, Any], name: str | None, number: str | None, of_file: Any
+) -> tuple[dict[str, Any], str]:
     """The settled section with the flags in it; settings of another algorithm do not fit the one that is named.
 
     `of_file`: the algorithm that the YAML names. Where --set or a flag takes another, the YAML's number may not apply.
     """
     from spkssl.cluster import AUTO, CLUSTERERS, takes_number
 
-    now = _algorithm(section)
+    now, unused = _algorithm(section), ""
     if name and choose("--cluster", name, CLUSTERERS) != now:
         section, now = {**section, "algorithm": {"name": name}}, name
     other = now != of_file and isinstance(now, str) and now in CLUSTERERS
     if other and not number and section.get("num_clusters", AUTO) != AUTO and not takes_number(CLUSTERERS[now][0]()):
-        unused = section["num_clusters"]
-        click.echo(f"{now} finds the number of clusters itself: num_clusters {unused} is not used")
+        unused = f"{now} finds the number of clusters itself: num_clusters {section['num_clusters']} is not used"
         section = {**section, "num_clusters": AUTO}
     if number:
         section = {**section, "num_clusters": _number(number)}
-    return section
+    return section, unused
 
 
 def _number(text: str) -> int | str:
@@ -131,11 +142,15 @@ def _earlier(exp: Path, at: str) -> list[Path]:
     return [path] if path.exists() else []
 
 
-def _build(section: dict[str, Any], settings: Settings) -> ClusterConfig:
+def built_clustering(section: dict[str, Any], settings: Settings) -> ClusterConfig:
+    """The typed section; an InputError also where the algorithm cannot be told the number that it is told."""
     from spkssl import config
-    from spkssl.cluster import ClusterConfig
+    from spkssl.cluster import AUTO, ClusterConfig, make_clusterer
 
-    return config.build(ClusterConfig, section, f"{settings.source}: cluster")
+    built = config.build(ClusterConfig, section, f"{settings.source}: cluster")
+    if built.num_clusters != AUTO:
+        make_clusterer(built.algorithm, built.num_clusters)
+    return built
 
 
 def _work(
@@ -148,7 +163,7 @@ def _work(
     from spkssl.io.ark import read_vectors
     from spkssl.io.atomic import write_json
 
-    built = _build(section, settings)
+    built = built_clustering(section, settings)
     utts, x = read_vectors(scp)
     found: Clustering = run_clustering(x, built, rng.numpy(settings.seed, "cluster", at))
     info = describe(found, built, utts, rng.numpy(settings.seed, "stability", at), earlier[0] if earlier else None)

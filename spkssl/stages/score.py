@@ -48,10 +48,7 @@ def score(settings: Settings, run: Run, backend: str | None, **given: Any) -> No
     Of a run: `spkssl score --exp exp/dino --data data --rounds 2`. Of any files: `spkssl score --emb xvector.scp
     --trials list --train-emb train.scp --labels utt2cluster --out scores`.
     """
-    section = settings.section("score")
-    names = backend.split(",") if backend else section.get("backends", _DEFAULT)
-    for name in names:
-        choose("--backend", name, BACKENDS)
+    section, names = settings.section("score"), backends_of(settings, backend)
     try:
         exp, places = _of_run(settings, given) if given["exp"] else _of_files(section.get("calibrate") or "dev", given)
     except InputError as error:
@@ -70,6 +67,14 @@ def score(settings: Settings, run: Run, backend: str | None, **given: Any) -> No
         from spkssl.stages.score_results import show
 
         show(exp, list(places), names)
+
+
+def backends_of(settings: Settings, backend: str | None) -> list[str]:
+    """The names in --backend, or else the YAML's; an InputError where one is unknown."""
+    names = list(backend.split(",") if backend else settings.section("score").get("backends", _DEFAULT))
+    for name in names:
+        choose("--backend", name, BACKENDS)
+    return names
 
 
 def _score(settings: Settings, run: Run, exp: Path, at: str, sources: Sources, name: str) -> None:

@@ -79,12 +79,28 @@ def test_dry_run_writes_nothing(recipe, tmp_path):
         (("stray",), "unexpected argument stray"),
         (("--set",), "--set needs a value"),
         (("--stage", "three"), "take numbers"),
+        (("--system", "dno"), "--system dno: no such file in egs/mini/conf (there are: aamsupcon dino "),
     ],
 )
 def test_a_wrong_option_stops_with_one_line(recipe, options, message):
     done = recipe("dino").run(*options)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cluster", "kmean"), "--cluster: unknown name 'kmean'"),
+        (("--backend", "pldaa"), "--backend: unknown name 'pldaa'"),
+        (("--set", "score.bootstraps=3"), "dino.yaml: unknown key score.bootstraps"),
+    ],
+)
+def test_what_a_late_stage_does_not_know_stops_before_the_first(recipe, tmp_path, options, message):
+    done = recipe("dino", "exp", tmp_path / "data").run(*options)
+    said, failed = done.stderr.splitlines()
+    assert done.returncode == 2 and not done.stdout and not list(tmp_path.iterdir())
+    assert message in said and failed == "run.sh: failed in the settings (exit status 2)"
 
 
 def test_a_value_is_never_evaluated(recipe, tmp_path):

@@ -28,6 +28,9 @@ def run(tmp_path):
     python, calls = tmp_path / "python", tmp_path / "calls"
     python.write_text(f'#!/bin/sh\necho "$*" >>{calls}\ncase $* in *stop.rule*) echo fixed ;; esac\n')
     python.chmod(0o755)
+    for system in ("any", "one_gpu/big"):
+        (tmp_path / f"conf/{system}.yaml").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"conf/{system}.yaml").touch()
 
     def call(lines: str, *options: str, head: str = HEAD, **env: str) -> tuple[subprocess.CompletedProcess, list[str]]:
         calls.write_text("")
@@ -72,3 +75,73 @@ def test_labels_come_first_only_where_stage_5_is_not_in_the_same_call(run, more)
     made = " ".join(["-m spkssl cluster --exp e --at pretrain --keep", *more])
     assert run(lines, "--stage", "6")[1] == ["-m spkssl rounds --exp e --max 1 --done 0", made]
     assert run(lines, "--stage", "5")[1] == ["-m spkssl rounds --exp e --max 1 --done 0"]
+
+
+CHOICES = """seed=0        # seed
+cluster=""    # clustering
+backend=""    # back-ends
+input=""      # feats or wave
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--system", "dno"), "--system dno: no such file in {conf} (there are: any one_gpu/big)"),
+        (("--stage", "0"), "--stage and --stop-stage take numbers from 1 to 8 (got '0' and '8')"),
+        (("--stop-stage", "9"), "--stage and --stop-stage take numbers from 1 to 8 (got '1' and '9')"),
+        (("--stage", "5", "--stop-stage", "3"), "--stop-stage 3 comes before --stage 5"),
+    ],
+)
+def test_what_no_recipe_has_is_refused_before_anything_is_installed(run, tmp_path, options, message):
+    nothing = str(tmp_path / "no-python")  # setup.sh would complain of it
+    done, calls = run("train pretrain", *options, SPKSSL_PYTHON=nothing)
+    assert done.returncode == 2 and done.stderr == f"run.sh: {message.format(conf=tmp_path / 'conf')}\n" and not calls
+
+
+def test_a_system_may_lie_in_a_folder_below_conf(run):
+    assert run("train pretrain", "--system", "one_gpu/big")[1] == ["-m spkssl pretrain"]
+
+
+def test_settings_and_choices_of_all_stages_are_checked_on_the_first_machine_alone(run, tmp_path):
+    lines = "clustering=(${cluster:+--cluster \"$cluster\"})\ncheck_settings"
+    head = HEAD + CHOICES + MACHINES
+    choices = ("--cluster", "ahc", "--backend", "plda", "--input", "wave", "--set", "a.b=c d")
+    asked = "--set a.b=c d --cluster ahc --input wave --backend plda"
+    check = f"-m spkssl check --config {tmp_path}/conf/any.yaml --seed 0"
+    assert run(lines, *choices, head=head)[1] == [f"{check} {asked}"]
+    assert run(lines, head=head)[1] == [check]
+    where = ("--nodes", "2", "--node-rank", "1", "--master", "first:29500", "--stage", "7")
+    assert run(lines, *where, head=head)[1] == []
+
+
+@pytest.mark.parametrize(("status", "end"), [(2, ""), (1, "; the same command goes on from there")])
+@pytest.mark.parametrize("failing", ["spkssl extract", "n=$(spkssl extract)"])
+def test_after_a_users_error_nobody_is_told_to_give_the_same_command(run, tmp_path, failing, status, end):
+    (tmp_path / "failing").write_text(f"#!/bin/sh\nexit {status}\n")
+    (tmp_path / "failing").chmod(0o755)
+    done, _ = run(f"python={tmp_path}/failing\nif stage 4 extract; then {failing}; fi")
+    assert done.returncode == status
+    assert done.stderr == f"run.sh: failed in stage 4 (extract) (exit status {status}){end}\n"
+
+
+def test_a_dry_run_without_an_environment_makes_none(tmp_path):
+    for name in ("utils", "tools", "conf"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "conf/any.yaml").touch()
+    (tmp_path / "tools/setup.sh").write_text(f"mkdir {tmp_path}/.venv; exit 2\n")
+    (tmp_path / "utils/recipe.sh").write_text((ROOT / "utils/recipe.sh").read_text())
+    script = HEAD.replace(str(ROOT), str(tmp_path)) + '# end of options\nparse_options "$@"\ntrain pretrain\n'
+    (tmp_path / "run.sh").write_text(script)
+    env = {name: value for name, value in os.environ.items() if name != "SPKSSL_PYTHON"}
+
+    def run(*options: str) -> subprocess.CompletedProcess:
+        command = ["bash", str(tmp_path / "run.sh"), *options]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+
+    done = run("--dry-run")
+    said = "dry run: would first make .venv (tools/setup.sh)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "") and not (tmp_path / ".venv").exists()
+    done = run()
+    assert done.returncode == 2 and done.stderr == "run.sh: failed in set-up (exit status 2)\n"
+    assert (tmp_path / ".venv").exists()
