@@ -7,7 +7,7 @@ from typing import Any
 
 from spkssl.report.reflection_tables import epoch_spread_table, epoch_table, reflection_table
 from spkssl.report.run import View
-from spkssl.report.tables import Table, number, percent, thinned
+from spkssl.report.tables import Table, epoch_lines, number, percent
 
 _RIGHT = (
     "Precision, against the TRUE LABELS, which nothing but this report reads: the share of labels whose cluster's "
@@ -79,17 +79,12 @@ def _gate_epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns: tuple[str, ...] = ("epoch",)
     for row in rows:
         columns += (f"{row['at']}: accepted %", *(["corrected %"] if corrects else []), "idle steps")
-    found = [{epoch["epoch"]: epoch for epoch in row["epochs"]} for row in rows]
-    lines = []
-    for number_ in thinned(sorted({epoch for epochs in found for epoch in epochs})):
-        cells = [str(number_ + 1)]
-        for epochs in found:
-            epoch = epochs.get(number_, {})
-            cells.append(percent(epoch.get("accepted")))
-            cells += [percent(epoch.get("corrected"))] if corrects else []
-            cells.append(number(epoch.get("idle_steps"), 0))
-        lines.append(tuple(cells))
-    return Table("Gate by epoch", columns, tuple(lines), 0, ("Means over the steps of an epoch.",))
+
+    def cells(epoch: Mapping[str, Any]) -> list[str]:
+        corrected = [percent(epoch.get("corrected"))] if corrects else []
+        return [percent(epoch.get("accepted")), *corrected, number(epoch.get("idle_steps"), 0)]
+
+    return Table("Gate by epoch", columns, epoch_lines(rows, cells), 0, ("Means over the steps of an epoch.",))
 
 
 def _spread(title: str, rows: Sequence[Mapping[str, Any]], note: str) -> Table:

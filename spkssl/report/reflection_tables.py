@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from spkssl.report.tables import Table, number, percent, thinned
+from spkssl.report.tables import Table, epoch_lines, number, percent
 
 _IN_FORCE = "The labels and weights in force during the epoch, and how many labels changed before it."
 
@@ -39,14 +39,13 @@ def reflection_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def epoch_table(row: Mapping[str, Any]) -> Table:
     columns = ("epoch", "active classes", "changed %", "clean mean", "effective %")
-    epochs = {epoch["epoch"]: epoch for epoch in row["epochs"]}
-    lines = []
-    for number_ in thinned(sorted(epochs)):
-        epoch = epochs[number_]
-        cells = [str(number_ + 1), number(epoch["active_classes"], 0), percent(epoch["changed_labels"])]
-        lines.append((*cells, number(epoch["clean_mean"], 4), percent(epoch["effective_share"])))
+
+    def cells(epoch: Mapping[str, Any]) -> list[str]:
+        active, changed = number(epoch["active_classes"], 0), percent(epoch["changed_labels"])
+        return [active, changed, number(epoch["clean_mean"], 4), percent(epoch["effective_share"])]
+
     title = f"Reflective learning by epoch: {row['at']}"
-    return Table(title, columns, tuple(lines), 0, (_IN_FORCE, *_speakers([("", row.get("speakers"))])))
+    return Table(title, columns, epoch_lines([row], cells), 0, (_IN_FORCE, *_speakers([("", row.get("speakers"))])))
 
 
 def epoch_spread_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -56,19 +55,16 @@ def epoch_spread_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns: tuple[str, ...] = ("epoch",)
     for name in names:
         columns += (f"{name}: active", "changed %", "clean mean")
-    found = [{epoch["epoch"]: epoch for epoch in row["epochs"]} for row in rows]
-    lines = []
-    for number_ in thinned(sorted({epoch for epochs in found for epoch in epochs})):
-        cells = [str(number_ + 1)]
-        for epochs in found:
-            epoch = epochs.get(number_, {})
-            cells += [number(epoch.get("active_classes"), 1), percent(epoch.get("changed_labels"))]
-            cells.append(number(epoch.get("clean_mean"), 4))
-        lines.append(tuple(cells))
+
+    def cells(epoch: Mapping[str, Any]) -> list[str]:
+        active, changed = number(epoch.get("active_classes"), 1), percent(epoch.get("changed_labels"))
+        return [active, changed, number(epoch.get("clean_mean"), 4)]
+
+    lines = epoch_lines(rows, cells)
     runs = ", ".join(f"{row['runs']} of {name}" for name, row in zip(names, rows, strict=True))
     note = f"Means over runs ({runs}). {_IN_FORCE}"
     known = zip(names, (row["speakers"] for row in rows), strict=True)
-    return Table("Reflective learning by epoch", columns, tuple(lines), 0, (note, *_speakers(known)))
+    return Table("Reflective learning by epoch", columns, lines, 0, (note, *_speakers(known)))
 
 
 def _speakers(known: Iterable[tuple[str, float | None]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -71,10 +71,19 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
-def thinned(epochs: list[int]) -> list[int]:
+def _thinned(epochs: list[int]) -> list[int]:
     """At most as many of them as a table shows, evenly, with the last one."""
     step = -(-len(epochs) // _LINES)
     return epochs[::-1][::step][::-1] if step > 1 else epochs
+
+
+def epoch_lines(
+    rows: Sequence[Mapping[str, Any]], cells: Callable[[Mapping[str, Any]], list[str]]
+) -> tuple[tuple[str, ...], ...]:
+    """The `epochs` of each row side by side, thinned, counted from 1; `cells` shows one, {} where a row has none."""
+    found = [{epoch["epoch"]: epoch for epoch in row["epochs"]} for row in rows]
+    shown = _thinned(sorted({number_ for epochs in found for number_ in epochs}))
+    return tuple((str(k + 1), *(cell for epochs in found for cell in cells(epochs.get(k, {})))) for k in shown)
 
 
 def results_table(view: View) -> Table:
